@@ -1,0 +1,38 @@
+"""What do wide neural networks represent after they have learned a task?
+
+Sample the weight posterior of a network in the non-lazy regime, and read its representations.
+
+>>> import nonlazy as nl
+>>> task = nl.tasks.orthogonal(n_inputs=12, class_ratios=(0.5, 0.5))
+>>> posterior = nl.Posterior(nl.Model(width=20, activation="erf"), task, temperature=1e-3)
+>>> tree = nl.sample(posterior, chains=2, warmup=200, draws=100, progress=False)
+>>> blocks = tree["posterior"]["kernel_blocks"].mean(["chain", "draw"])
+"""
+
+from nonlazy import tasks
+from nonlazy.codes import code_fractions
+from nonlazy.errors import CheckpointError, DataWarning, FileError, InputError, NonlazyError, SamplingWarning
+from nonlazy.io import load, save
+from nonlazy.kernels import kernel_blocks
+from nonlazy.model import Model
+from nonlazy.posterior import Posterior
+from nonlazy.sampling import Diagnostics, diagnose, sample
+
+__all__ = [
+    "CheckpointError",
+    "DataWarning",
+    "Diagnostics",
+    "FileError",
+    "InputError",
+    "Model",
+    "NonlazyError",
+    "Posterior",
+    "SamplingWarning",
+    "code_fractions",
+    "diagnose",
+    "kernel_blocks",
+    "load",
+    "sample",
+    "save",
+    "tasks",
+]

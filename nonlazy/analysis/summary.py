@@ -1,0 +1,60 @@
+"""A run in a few numbers, as plain values for a JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nonlazy.analysis.predictor import predictor
+from nonlazy.codes import code_fractions
+from nonlazy.sampling import diagnose
+
+
+def summarize(tree: xr.DataTree) -> dict[str, Any]:
+    """Configuration, verdict, diagnostics, kernel blocks, code fractions and errors of a run.
+
+    Values that cannot be computed (R-hat of one chain, say) are None.
+    """
+    diagnostics = diagnose(tree)
+    summary: dict[str, Any] = {
+        "configuration": json.loads(tree.attrs["configuration"]),
+        "complete": bool(tree.attrs["complete"]),
+        "wall_time": float(tree.attrs["wall_time"]),
+        "verdict": diagnostics.verdict,
+        "warnings": list(diagnostics.warnings),
+        "notes": list(diagnostics.notes),
+        "statistics": diagnostics.statistics,
+        "diagnostics": [row._asdict() for row in diagnostics.rows],
+    }
+    posterior = tree["posterior"]
+    if "kernel_blocks" in posterior:
+        summary["kernel_blocks"] = posterior["kernel_blocks"].mean(["chain", "draw"]).values
+    if "class_activity" in posterior:
+        fractions = code_fractions(tree)
+        summary["code_fractions"] = {
+            str(code): fractions.sel(code=code).values for code in fractions.code.values
+        }
+    if "predictions" in posterior:
+        _, _, bias, variance, misclassified = predictor(tree)
+        summary["test_error"] = {
+            "mean_square": bias + variance,
+            "bias_squared": bias,
+            "variance": variance,
+            "misclassified": misclassified,
+        }
+    return _plain(summary)
+
+
+def _plain(value: Any) -> Any:
+    """Nested values as JSON knows them, NaN as None."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

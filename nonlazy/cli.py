@@ -1,0 +1,87 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nonlazy import config
+from nonlazy.demo import demo as run_demo
+from nonlazy.errors import InputError, NonlazyError
+from nonlazy.pipeline import RunFolder
+from nonlazy.pipeline import run as run_pipeline
+from nonlazy.sampling import diagnose
+
+app = typer.Typer(
+    help="What do wide neural networks represent after they have learned a task?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option(help="Folder to write to; a run that was killed goes on from it.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the chains; replaces the configuration's.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep `run` a command of its own, whatever number of commands there is."""
+
+
+@app.command()
+def run(
+    configuration: Annotated[Path | None, typer.Argument(metavar="CONFIG.toml", help="Configuration file.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"A configuration that comes with the library: {', '.join(config.presets())}.")
+    ] = None,
+    out: Out = Path("run"),
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """Sample a network's posterior and report what it represents.
+
+    Writes samples.nc, summary.json, report.html and figures/ to the folder given by --out.
+    """
+    if (configuration is None) == (preset is None):
+        raise InputError("Give either a configuration file or --preset NAME.")
+    text = config.read(configuration) if configuration is not None else config.read_preset(str(preset))
+    folder = RunFolder(out)
+    source = str(configuration) if configuration is not None else f"--preset {preset}"
+    reproduce = f"nonlazy run {source} --out {out}" + ("" if seed is None else f" --seed {seed}")
+    tree = _interruptible(lambda: run_pipeline(text, source, seed, folder, not quiet, reproduce), reproduce)
+    if not quiet:
+        console = Console()
+        console.print(str(diagnose(tree)), highlight=False, markup=False, soft_wrap=True)
+        written = [folder.samples, folder.summary, folder.report, folder.figures]
+        console.print("Wrote " + ", ".join(map(str, written)), highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def demo(out: Out = Path("demo"), seed: Seed = None, quiet: Quiet = False) -> None:
+    """Sample the three toy networks and MNIST, and write a page that links their reports."""
+    console = Console(quiet=quiet)
+    again = f"nonlazy demo --out {out}" + ("" if seed is None else f" --seed {seed}")
+    index = _interruptible(lambda: run_demo(out, seed, not quiet, console.print), again)
+    console.print(f"Open {index.resolve()}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _interruptible(work, again: str):
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print(f"Interrupted; what was drawn is kept. Go on with: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """Entry point: errors of the library become one sentence on standard error."""
+    try:
+        app()
+    except NonlazyError as error:
+        print(f"nonlazy: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,19 @@
+"""Pictures: functions that draw what they are given into matplotlib axes and return them; they compute nothing."""
+
+from nonlazy.plot.activity import activity, code_fractions
+from nonlazy.plot.errors import predictor, training_error
+from nonlazy.plot.kernels import block_traces, kernel
+from nonlazy.plot.readout import readout
+from nonlazy.plot.style import style, subplots
+
+__all__ = [
+    "activity",
+    "block_traces",
+    "code_fractions",
+    "kernel",
+    "predictor",
+    "readout",
+    "style",
+    "subplots",
+    "training_error",
+]

@@ -1,0 +1,45 @@
+"""Activities of neurons, and how common each code is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import ArrayLike, Float, Int
+from matplotlib.axes import Axes
+
+from nonlazy.plot.kernels import mark_classes
+from nonlazy.plot.style import DIVERGING, SEQUENTIAL
+
+
+def activity(
+    features: Float[ArrayLike, "neuron P"], labels: Int[ArrayLike, " P"], names: Sequence[str], ax: Axes
+) -> Axes:
+    """Heat map of neurons' activities on inputs that are sorted by class; rows as they come, so sort them by code."""
+    features, labels = np.asarray(features), np.asarray(labels)
+    low, high = np.quantile(features, [0.002, 0.998])
+    if low < -0.1 * high:
+        bound = max(-low, high)
+        colours = {"cmap": DIVERGING, "vmin": -bound, "vmax": bound}
+    else:
+        # A few outlier neurons may be far above the rest; their range is the one to show.
+        colours = {"cmap": SEQUENTIAL, "vmin": min(low, 0), "vmax": features.max()}
+    image = ax.imshow(features, aspect="auto", interpolation="nearest", **colours)
+    mark_classes(labels, names, ax, both=False)
+    ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    ax.set(xlabel="input", ylabel="neuron, sorted by code")
+    return ax
+
+
+def code_fractions(fractions: Float[ArrayLike, "chain code"], codes: ArrayLike, ax: Axes) -> Axes:
+    """Fraction of neurons with each code: a bar for the mean over chains, a dot for each chain."""
+    fractions, codes = np.asarray(fractions), list(np.asarray(codes))
+    places = np.arange(len(codes))
+    ax.bar(places, fractions.mean(axis=0), color="0.75", width=0.7, label="mean over chains")
+    offsets = np.linspace(-0.2, 0.2, len(fractions)) if len(fractions) > 1 else [0.0]
+    for number, (offset, row) in enumerate(zip(offsets, fractions, strict=True)):
+        ax.plot(places + offset, row, "o", ms=3.5, color="black", label="one chain" if number == 0 else None)
+    ax.set_xticks(places, ["-".join(code) for code in codes], rotation=45 if len(codes) > 6 else 0)
+    ax.set(xlabel="code (classes that activate the neuron)", ylabel="fraction of neurons", ylim=(0, None))
+    ax.legend()
+    return ax

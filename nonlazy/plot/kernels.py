@@ -1,0 +1,62 @@
+"""Kernels: heat maps sorted by class, and their block means over the draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import ArrayLike, Float, Int
+from matplotlib.axes import Axes
+
+from nonlazy.plot.style import SEQUENTIAL, class_colour
+
+
+def kernel(values: Float[ArrayLike, "P P"], labels: Int[ArrayLike, " P"], names: Sequence[str], ax: Axes) -> Axes:
+    """Heat map of a kernel whose inputs are sorted by class, with lines between the classes.
+
+    The colour scale leaves the diagonal out, which would hide the class blocks.
+    """
+    values, labels = np.asarray(values), np.asarray(labels)
+    off_diagonal = values[~np.eye(len(values), dtype=bool)] if len(values) > 1 else values.ravel()
+    image = ax.imshow(
+        values,
+        cmap=SEQUENTIAL,
+        vmin=np.quantile(off_diagonal, 0.005),
+        vmax=np.quantile(off_diagonal, 0.995),
+        interpolation="nearest",
+    )
+    mark_classes(labels, names, ax, both=True)
+    ax.figure.colorbar(image, ax=ax, shrink=0.8, extend="max")
+    ax.set(xlabel="input", ylabel="input")
+    return ax
+
+
+def mark_classes(labels: Int[np.ndarray, " P"], names: Sequence[str], ax: Axes, both: bool) -> None:
+    """White lines between classes, ticks at their middles; on the vertical axis too if `both`."""
+    edges = np.flatnonzero(np.diff(labels)) + 0.5
+    bounds = np.concatenate(([-0.5], edges, [len(labels) - 0.5]))
+    middles = (bounds[:-1] + bounds[1:]) / 2
+    ticks = [names[labels[int(middle)]] for middle in middles]
+    for edge in edges:
+        ax.axvline(edge, color="white", lw=0.8)
+        if both:
+            ax.axhline(edge, color="white", lw=0.8)
+    ax.set_xticks(middles, ticks)
+    if both:
+        ax.set_yticks(middles, ticks, rotation=90, va="center")
+    ax.tick_params(length=0)
+
+
+def block_traces(blocks: Float[ArrayLike, "chain draw a b"], names: Sequence[str], ax: Axes) -> Axes:
+    """Kernel block means along the draws, a line for each chain; within-class blocks in the class's colour."""
+    blocks = np.asarray(blocks)
+    n_labels = blocks.shape[-1]
+    for a, b in zip(*np.triu_indices(n_labels), strict=True):
+        for chain in blocks[..., a, b]:
+            ax.plot(chain, color=class_colour(a) if a == b else "0.55", lw=0.7, alpha=0.8)
+    for a in range(n_labels):
+        ax.plot([], color=class_colour(a), label=f"within {names[a]}")
+    ax.plot([], color="0.55", label="between classes")
+    ax.set(xlabel="draw", ylabel="kernel block mean")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax

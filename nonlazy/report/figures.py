@@ -1,0 +1,148 @@
+"""The figures of a run's report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from nonlazy import plot
+from nonlazy.activations import Activation
+from nonlazy.analysis import order_by_class, order_by_code, predictor
+from nonlazy.codes import code_fractions
+from nonlazy.compilation import double_precision
+from nonlazy.kernels import class_averages
+
+
+class Picture(NamedTuple):
+    """A figure with its file name, title and caption."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def pictures(tree: xr.DataTree, phi: Activation, readout_variance: float) -> list[Picture]:
+    """All figures that a run's draws allow, in the order of the report."""
+    view = View(tree, phi, readout_variance)
+    makers: list[Callable[[View], Picture | None]] = [
+        activities, kernels, codes, readouts, predictions, block_traces, training_error,
+    ]  # fmt: skip
+    with plot.style():
+        return [picture for maker in makers if (picture := maker(view)) is not None]
+
+
+class View:
+    """A run's draws with inputs sorted by class; features are those of the last draw of the first chain."""
+
+    def __init__(self, tree: xr.DataTree, phi: Activation, readout_variance: float) -> None:
+        self.tree, self.phi, self.readout_variance = tree, phi, readout_variance
+        self.configuration = json.loads(tree.attrs["configuration"])
+        labels = tree["constant_data"]["labels"].values
+        self.order = order_by_class(labels)
+        self.labels = labels[self.order]
+        self.names = self.configuration["task"]["class_names"]
+        outputs = self.configuration["task"]["n_outputs"]
+        self.output_names = self.names if outputs == len(self.names) else [f"output {i + 1}" for i in range(outputs)]
+        self.depth = self.configuration["model"]["depth"]
+
+    @double_precision
+    def features(self, layer: int) -> np.ndarray:
+        """Activities (neuron, input) of a layer in the last draw, neurons sorted by code."""
+        preactivations = self.tree["last_draw"]["preactivations"].values[0, layer][:, self.order]
+        features = np.asarray(self.phi(jnp.asarray(preactivations)))
+        averages = class_averages(self.labels, len(self.names))
+        return features[order_by_code(features @ averages.T, self.phi.name)]
+
+    def has(self, name: str) -> bool:
+        return name in self.tree["posterior"]
+
+
+def activities(view: View) -> Picture:
+    figure, axes = plot.subplots(1, view.depth, 3.4, 3.0)
+    for layer, ax in enumerate(axes[0]):
+        plot.activity(view.features(layer), view.labels, view.names, ax).set_title(f"layer {layer + 1}")
+    caption = (
+        "Activity of every neuron on every training input in the last draw of the first chain. Inputs are sorted by class, "
+        "neurons by code: the classes that activate them."
+    )
+    return Picture("activities", "Activities", caption, figure)
+
+
+def kernels(view: View) -> Picture:
+    figure, axes = plot.subplots(1, view.depth, 3.4, 3.0)
+    mean = view.tree["posterior_mean"]["kernel"].mean("chain").values[:, view.order][:, :, view.order]
+    for layer, ax in enumerate(axes[0]):
+        plot.kernel(mean[layer], view.labels, view.names, ax).set_title(f"layer {layer + 1}")
+    caption = "Kernel of each layer, averaged over draws and chains; the diagonal lies outside the colour scale."
+    return Picture("kernels", "Kernels", caption, figure)
+
+
+def codes(view: View) -> Picture | None:
+    if not view.has("class_activity"):
+        return None
+    figure, axes = plot.subplots(1, view.depth, 3.4, 2.6)
+    for layer, ax in enumerate(axes[0], start=1):
+        fractions = code_fractions(view.tree, layer)
+        common = fractions.isel(code=np.argsort(-fractions.mean("chain").values)[:12])
+        plot.code_fractions(common, common.code.values, ax).set_title(f"layer {layer}")
+    caption = (
+        "Fraction of neurons with each code. Chains that start differently can freeze in different codes: dots that differ "
+        "between chains, or codes that never change, are not equilibrium values."
+    )
+    return Picture("codes", "Codes", caption, figure)
+
+
+def readouts(view: View) -> Picture | None:
+    if not view.has("readout"):
+        return None
+    figure, axes = plot.subplots(1, 1, 4.6, 2.8)
+    weights = view.tree["posterior"]["readout"].values
+    plot.readout(weights, view.readout_variance, view.output_names, axes[0][0])
+    caption = "Readout weights over neurons, draws and chains, beside their prior."
+    return Picture("readout", "Readout weights", caption, figure)
+
+
+def predictions(view: View) -> Picture | None:
+    if not view.has("predictions"):
+        return None
+    found = predictor(view.tree)
+    labels = view.tree["constant_data"]["test_labels"].values
+    outputs = range(min(found.mean.shape[1], 4))
+    figure, axes = plot.subplots(1, len(outputs), 3.4, 2.6)
+    for output, ax in zip(outputs, axes[0], strict=True):
+        std = np.sqrt(found.variance[:, output])
+        plot.predictor(found.mean[:, output], std, labels, view.names, ax).set_title(
+            f"output for {view.output_names[output]}"
+        )
+    caption = (
+        f"Mean of the network's output on the test inputs, with one standard deviation over the draws. Mean squared error per "
+        f"output {found.error:.4f} = bias² {found.bias:.4f} + variance {found.variance_part:.4f}; "
+        f"{100 * found.misclassified:.1f} % of the test inputs are misclassified by the mean."
+    )
+    return Picture("predictions", "Predictions on test inputs", caption, figure)
+
+
+def block_traces(view: View) -> Picture | None:
+    if not view.has("kernel_blocks"):
+        return None
+    figure, axes = plot.subplots(view.depth, 1, 6.0, 2.2)
+    blocks = view.tree["posterior"]["kernel_blocks"].values
+    for layer, (ax,) in enumerate(axes):
+        plot.block_traces(blocks[:, :, layer], view.names, ax).set_title(f"layer {layer + 1}")
+    caption = "Kernel block means along the draws, a line for each chain. Lines that stay apart are chains that disagree."
+    return Picture("block_traces", "Kernel blocks along the chains", caption, figure)
+
+
+def training_error(view: View) -> Picture:
+    figure, axes = plot.subplots(1, 1, 4.6, 2.4)
+    errors = view.tree["sample_stats"]["training_error"].values
+    plot.training_error(errors, view.configuration["temperature"], axes[0][0])
+    caption = "Mean squared training error per element along the draws. At equilibrium it is of the order of the temperature."
+    return Picture("training_error", "Training error", caption, figure)

@@ -1,0 +1,56 @@
+"""HTML pages that need nothing but themselves: figures are embedded, nothing is requested from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import platform
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader
+
+from nonlazy.report.figures import Picture
+from nonlazy.sampling.diagnostics import MAX_RHAT, MIN_ESS
+
+# Autoescape: class names, task names and file names are the user's.
+_environment = Environment(loader=PackageLoader("nonlazy.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+class IndexEntry(NamedTuple):
+    """A line of the index: where the report is, its title and its verdict."""
+
+    link: str
+    title: str
+    verdict: str
+    picture: str
+
+
+def report_page(title: str, summary: dict[str, Any], pictures: list[Picture], reproduce: str) -> str:
+    """The report of a run.
+
+    Args:
+        title: heading.
+        summary: result of `nonlazy.analysis.summarize`.
+        pictures: figures, embedded as SVG.
+        reproduce: the command that makes the same run.
+    """
+    shown = [{"name": p.name, "title": p.title, "caption": p.caption, "source": embedded(p)} for p in pictures]
+    return _environment.get_template("report.html.j2").render(
+        title=title, summary=summary, pictures=shown, reproduce=reproduce, machine=_machine(), max_rhat=MAX_RHAT, min_ess=MIN_ESS
+    )
+
+
+def index_page(title: str, entries: list[IndexEntry]) -> str:
+    """A page that links reports."""
+    return _environment.get_template("index.html.j2").render(title=title, entries=entries)
+
+
+def embedded(picture: Picture) -> str:
+    """The figure as a data address; SVG inside an image element cannot run scripts or clash with the page's names."""
+    buffer = io.BytesIO()
+    picture.figure.savefig(buffer, format="svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"

@@ -1,0 +1,135 @@
+"""A folder from which a killed run goes on to the same draws.
+
+    configuration.json   what is being run; another configuration is refused
+    draws-000003.npz     a complete block of draws, written once
+    state.npz            the chains after the last saved transition, and the draws of the block in progress
+
+Files are written beside their place, flushed to disk and renamed, so a file is either complete or absent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nonlazy.errors import CheckpointError, FileError
+from nonlazy.sampling.chains import Chains
+
+Arrays = dict[str, np.ndarray]
+
+
+class Saved(NamedTuple):
+    """The chains, the number of draws in complete blocks, and the draws of the block in progress, (draws, chains, ...)."""
+
+    chains: Chains
+    first_draw: int
+    draws: Arrays
+
+
+class Checkpoint:
+    """Blocks of draws and the latest state of a run, in a folder."""
+
+    def __init__(self, folder: str | os.PathLike[str], configuration: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"checkpoint folder {self.folder} cannot be made: {error.strerror}.") from error
+        self._check_configuration(configuration)
+
+    def _check_configuration(self, configuration: dict[str, Any]) -> None:
+        file = self.folder / "configuration.json"
+        expected = json.loads(json.dumps(configuration))
+        if not file.exists():
+            write_atomically(file, lambda f: f.write(json.dumps(configuration, indent=1).encode()))
+            return
+        try:
+            found = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise self._damaged(file) from error
+        different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+        if different:
+            raise CheckpointError(
+                f"checkpoint {self.folder} belongs to another run: {', '.join(different)} differ "
+                f"({different[0]}: {_short(found.get(different[0]))} there, {_short(expected.get(different[0]))} here). "
+                "Nothing was changed; choose another folder, or delete this one."
+            )
+
+    def load(self, template: Chains) -> Saved | None:
+        """The latest state, or None if nothing was saved yet; `template` gives the shapes of the chains."""
+        file = self.folder / "state.npz"
+        if not file.exists():
+            return None
+        arrays = self._read(file)
+        leaves, tree = jax.tree.flatten(template)
+        try:
+            saved = [jnp.asarray(arrays[f"chains.{i}"]) for i in range(len(leaves))]
+            first_draw = int(arrays["first_draw"])
+        except KeyError as error:
+            raise self._damaged(file) from error
+        if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(saved, leaves, strict=True)):
+            raise self._damaged(file)
+        draws = {name.removeprefix("draws."): a for name, a in arrays.items() if name.startswith("draws.")}
+        return Saved(jax.tree.unflatten(tree, saved), first_draw, draws)
+
+    def load_block(self, number: int) -> Arrays:
+        """A complete block of draws."""
+        return self._read(self.folder / f"draws-{number:06d}.npz")
+
+    def save_block(self, number: int, draws: Arrays) -> None:
+        """Write a complete block; call it before the state that lies beyond it is saved."""
+        self._write(self.folder / f"draws-{number:06d}.npz", draws)
+
+    def save(self, chains: Chains, first_draw: int, draws: Arrays) -> None:
+        """Write the chains, the number of draws in complete blocks, and the draws of the block in progress."""
+        state = {f"chains.{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(chains))}
+        state["first_draw"] = np.asarray(first_draw)
+        self._write(self.folder / "state.npz", state | {f"draws.{name}": a for name, a in draws.items()})
+
+    def _write(self, file: Path, arrays: Arrays) -> None:
+        # The stubs of savez take no dictionary of arrays beside its flag.
+        write_atomically(file, lambda f: np.savez(f, **arrays))  # type: ignore[arg-type]
+
+    def _read(self, file: Path) -> Arrays:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return dict(archive)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise self._damaged(file) from error
+
+    def _damaged(self, file: Path) -> CheckpointError:
+        return CheckpointError(
+            f"checkpoint file {file} is damaged or incomplete. Nothing was changed; delete the folder {self.folder} to "
+            "start the run again."
+        )
+
+
+def write_atomically(file: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file beside its place, flush it to disk and rename it.
+
+    Raises:
+        FileError: the folder is not writable, or the disk is full; an older file of this name is left as it was.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FileError(f"{file} cannot be written: {error.strerror or error}.") from error
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,137 @@
+"""`sample`: chains, warm-up, progress, checkpoints, and the draws as one labelled tree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike
+from xarray import DataTree
+
+from nonlazy.compilation import double_precision
+from nonlazy.errors import InputError, SamplingWarning
+from nonlazy.posterior import Plain, Position, Posterior, Reduced
+from nonlazy.sampling.chains import Sampler, Schedule
+from nonlazy.sampling.checkpoint import Checkpoint
+from nonlazy.sampling.diagnostics import diagnose
+from nonlazy.sampling.hmc import HMC
+from nonlazy.sampling.mala import MALA
+from nonlazy.sampling.mclmc import MCLMC
+from nonlazy.sampling.nuts import NUTS
+from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
+from nonlazy.sampling.result import to_tree
+from nonlazy.sampling.run import Run
+from nonlazy.validation import integer, one_of
+
+METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC)}
+
+
+@double_precision
+def sample(
+    posterior: Posterior,
+    chains: int = 4,
+    warmup: int = 500,
+    draws: int = 500,
+    seed: int = 0,
+    method: str = "hmc",
+    start: str | Sequence[ArrayLike] = "prior",
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    keep: Sequence[str] = DEFAULT_KEEP,
+    thin: int = 1,
+    parametrization: str = "reduced",
+) -> DataTree:
+    """Draw networks from the posterior by Markov chains (theory section 3).
+
+    Args:
+        posterior: model, task and temperature.
+        chains: number of independent chains, advanced together.
+        warmup: transitions in which the step size is tuned; not kept.
+        draws: draws kept of each chain.
+        seed: the same seed on the same machine gives the same draws.
+        method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction); all leave the posterior invariant.
+        start: "prior", or first coordinates, each of shape (chains, ...) or the same for all chains.
+        checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
+        progress: show a progress bar on standard error.
+        keep: what to store of each draw: "readout", "kernel_blocks", "class_activity", "predictions", "kernels",
+            "preactivations".
+        thin: transitions for each kept draw.
+        parametrization: "reduced" (readout integrated out, first layer whitened) or "plain" (all weights).
+
+    Returns:
+        A tree in ArviZ's layout, axes (chain, draw, ...). Groups: posterior (what `keep` names), sample_stats (lp,
+        acceptance_rate, diverging, n_gradients, step_size, training_error, test_error), posterior_predictive (targets),
+        posterior_mean (kernel), last_draw (preactivations and readout of the last network of each chain),
+        observed_data, constant_data. Layers are numbered from 1, labels carry the names of the classes.
+
+    Raises:
+        InputError: an argument outside its range.
+        CheckpointError: a checkpoint that is damaged or belongs to another run.
+
+    Warns:
+        SamplingWarning: draws that should not be trusted as they are, in plain words.
+
+    Example:
+        >>> import nonlazy as nl
+        >>> posterior = nl.Posterior(nl.Model(width=20), nl.tasks.orthogonal(n_inputs=12), temperature=1e-3)
+        >>> tree = nl.sample(posterior, chains=2, warmup=200, draws=100, progress=False)
+        >>> tree["posterior"]["kernel_blocks"].sizes
+        Frozen({'chain': 2, 'draw': 100, 'layer': 1, 'label': 3, 'label_': 3})
+    """
+    if not isinstance(posterior, Posterior):
+        raise InputError(f"posterior must be a nonlazy.Posterior, got {type(posterior).__name__}.")
+    schedule = Schedule(
+        integer("chains", chains, 1), integer("warmup", warmup, 0), integer("draws", draws, 1), integer("thin", thin, 1)
+    )
+    integer("seed", seed, 0)
+    kept = check_keep(keep)
+    density = posterior.density(parametrization)
+    sampler = Sampler(density, METHODS[one_of("method", method, METHODS)], schedule, kept, seed)
+    positions = first_positions(start, density, sampler)
+    task = posterior.task
+    configuration = posterior.describe() | {
+        "sampling": schedule._asdict() | {"seed": seed, "method": method, "parametrization": parametrization, "keep": kept},
+        "start": start if isinstance(start, str) else f"coordinates {_fingerprint(*positions)}",
+        "data": _fingerprint(task.inputs, task.targets, task.labels, task.test_inputs, task.test_targets),
+        "versions": {package: version(package) for package in ("nonlazy", "jax", "jaxlib", "blackjax", "numpy")},
+    }
+    began = time.perf_counter()
+    run = Run(sampler, positions, None if checkpoint is None else Checkpoint(checkpoint, configuration))
+    run.go(progress)
+    networks = sampler.network(run.chains)
+    tree = to_tree(posterior, run, networks, configuration, time.perf_counter() - began)
+    for warning in diagnose(tree).warnings:
+        warnings.warn(warning, SamplingWarning, stacklevel=3)
+    return tree
+
+
+def first_positions(start: str | Sequence[ArrayLike], density: Reduced | Plain, sampler: Sampler) -> Position:
+    """First coordinates of all chains: drawn from the prior, or as given."""
+    if isinstance(start, str):
+        one_of("start", start, ("prior",))
+        return sampler.prior_positions()
+    chains, shapes = sampler.schedule.chains, density.shapes
+    given = tuple(jnp.asarray(x, dtype=float) for x in start)
+    batched = tuple((chains, *shape) for shape in shapes)
+    if tuple(x.shape for x in given) not in (shapes, batched):
+        raise InputError(
+            f"start must be 'prior' or coordinates of shapes {shapes}, with or without a leading axis of {chains} chains, "
+            f"got shapes {tuple(x.shape for x in given)}."
+        )
+    if not all(bool(jnp.isfinite(x).all()) for x in given):
+        raise InputError("start must hold finite coordinates, got NaN or infinite entries.")
+    return tuple(jnp.broadcast_to(x, shape) for x, shape in zip(given, batched, strict=True))
+
+
+def _fingerprint(*arrays: ArrayLike | None) -> str:
+    """A hash of arrays: two runs with other data are other runs."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

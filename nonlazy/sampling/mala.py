@@ -1,0 +1,31 @@
+r"""The Metropolis-adjusted Langevin algorithm: a diffusion in the space of networks, for drift.
+
+\[ x' = x + \tfrac{\epsilon^2}{2} \nabla \log p(x) + \epsilon\, \xi \]
+
+so that one transition advances the Langevin dynamics by the time \(\epsilon^2 / 2\), epsilon being the step size.
+"""
+
+from __future__ import annotations
+
+import blackjax
+import jax.numpy as jnp
+from blackjax.mcmc.mala import MALAState
+from jaxtyping import Array, Float, Int
+
+from nonlazy.sampling.method import ChainState, Info, LogDensity, Method
+
+_kernel = blackjax.mala.build_kernel()
+
+
+def _step(
+    key: Array, state: ChainState, log_density: LogDensity, step_size: Float[Array, ""], n_steps: Int[Array, ""]
+) -> tuple[ChainState, Info]:
+    new, info = _kernel(key, MALAState(*state), log_density, step_size**2 / 2)
+    return ChainState(*new), Info(info.acceptance_rate, jnp.zeros((), bool), n_steps)
+
+
+def _one(key: Array, step_size: Float[Array, ""]) -> Int[Array, ""]:
+    return jnp.ones((), int)
+
+
+MALA = Method("mala", _step, _one, target_acceptance=0.574)

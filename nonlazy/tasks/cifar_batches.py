@@ -1,0 +1,84 @@
+"""The official python batches of CIFAR-10, read without trusting them.
+
+The files are pickles, and unpickling runs whatever code a file names. Here only the reconstruction of numpy arrays is
+allowed (lists, dicts, strings and numbers need no permission); anything else is refused before it runs.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from nonlazy.errors import FileError, InputError
+
+TRAINING_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
+TEST_BATCH = "test_batch"
+
+_reconstruct = np.empty(0).__reduce__()[0]
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
+        return _ALLOWED[module, name]
+
+
+def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels (n, 3072), labels (n,) and the mark of the test batch (n,)."""
+    names = (*TRAINING_BATCHES, TEST_BATCH)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise FileError(
+            f"source={str(folder)!r} must be the unpacked folder cifar-10-batches-py, "
+            f"but it holds no file {', '.join(missing)}."
+        )
+    batches = [_read_batch(folder / name) for name in names]
+    pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    held_out = np.concatenate(
+        [np.full(len(b[1]), name == TEST_BATCH) for b, name in zip(batches, names, strict=True)]
+    )
+    return pixels, labels, held_out
+
+
+def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with path.open("rb") as file:
+            content = _load(file)
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error}.") from error
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise InputError(f"{path} is not a CIFAR-10 batch that can be trusted: {error}.") from error
+    pixels, labels = (_entry(path, content, key) for key in ("data", "labels"))
+    if (
+        pixels.ndim != 2
+        or labels.shape != pixels.shape[:1]
+        or pixels.dtype != np.uint8
+        or labels.dtype.kind not in "iu"
+    ):
+        raise InputError(
+            f"{path} must hold data (n, 3072) of bytes and n integer labels, "
+            f"got {pixels.shape} of {pixels.dtype} and {labels.shape} of {labels.dtype}."
+        )
+    return pixels, labels
+
+
+def _load(file: IO[bytes]) -> Any:
+    return _ArraysOnly(file, encoding="bytes").load()
+
+
+def _entry(path: Path, content: Any, key: str) -> np.ndarray:
+    if not isinstance(content, dict) or key.encode() not in content:
+        raise InputError(
+            f"{path} must hold a dictionary with the entry {key!r}, as the official CIFAR-10 batches do."
+        )
+    return np.asarray(content[key.encode()])
