@@ -6,6 +6,7 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -50,6 +51,7 @@ class ImageTask(Section):
     n_train: int = 100
     n_test: int | None = None
     source: str | None = None
+    data_home: str | None = None
     normalize: bool = True
     center: str = "none"
     encoding: str = "one-hot"
@@ -68,17 +70,21 @@ class FileTask(Section):
 
     def load(self) -> tasks.Task:
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
         except FileNotFoundError:
             raise FileError(f"task.path {self.path} does not exist.") from None
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError, KeyError, AttributeError, BadZipFile) as error:
             raise FileError(f"task.path {self.path} is no .npz file of plain arrays: {error}") from error
         allowed = ("inputs", "labels", "test_inputs", "test_labels")
         if unknown := arrays.keys() - set(allowed):
-            raise InputError(f"task.path {self.path} may hold {', '.join(allowed)}, got {', '.join(sorted(unknown))} too.")
+            raise InputError(
+                f"task.path {self.path} may hold {', '.join(allowed)}, got {', '.join(sorted(unknown))} too."
+            )
         if missing := {"inputs", "labels"} - arrays.keys():
-            raise InputError(f"task.path {self.path} must hold inputs and labels, {' and '.join(sorted(missing))} missing.")
+            raise InputError(
+                f"task.path {self.path} must hold inputs and labels, {' and '.join(sorted(missing))} missing."
+            )
         return tasks.from_arrays(**arrays, encoding=self.encoding)
 
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError
 
 
-def class_averages(labels: np.ndarray, n_labels: int) -> Float[np.ndarray, "labels P"]:
+def class_averages(labels: Int[ArrayLike, " P"], n_labels: int) -> Float[Array, "labels P"]:
     """Matrix whose product with values at the inputs gives their means over each class."""
-    indicator = np.asarray(labels)[None, :] == np.arange(n_labels)[:, None]
+    indicator = jnp.asarray(labels)[None, :] == jnp.arange(n_labels)[:, None]
     return indicator / indicator.sum(axis=1, keepdims=True)
 
 
-def block_means(kernel: Float[Array, "... P P"], averages: Float[np.ndarray, "labels P"]) -> Float[Array, "... a b"]:
+def block_means(kernel: Float[Array, "... P P"], averages: Float[Array, "labels P"]) -> Float[Array, "... a b"]:
     """Block means of kernels, diagonal entries left out; NaN where a class has one input only."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        counts = 1 / averages.max(axis=1)
-        without_diagonal = np.where(counts > 1, counts / (counts - 1), np.nan)
+    counts = jnp.sum(averages > 0, axis=1)
     blocks = averages @ kernel @ averages.T
     diagonal = jnp.diagonal(kernel, axis1=-2, axis2=-1)
     within = jnp.diagonal(blocks, axis1=-2, axis2=-1) - diagonal @ (averages**2).T
-    identity = np.eye(len(averages), dtype=bool)
-    return jnp.where(identity, (within * without_diagonal)[..., None], blocks)
+    without_diagonal = jnp.where(counts > 1, counts / (counts - 1), jnp.nan)
+    return jnp.where(jnp.eye(len(averages), dtype=bool), (within * without_diagonal)[..., None], blocks)
 
 
 @double_precision
@@ -55,5 +53,7 @@ def kernel_blocks(kernel: ArrayLike, labels: ArrayLike) -> Float[np.ndarray, "..
     if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2]:
         raise InputError(f"kernel must have shape (..., P, P), got {kernel.shape}.")
     if index.shape != kernel.shape[-1:]:
-        raise InputError(f"labels must have one entry for each of the {kernel.shape[-1]} inputs, got shape {index.shape}.")
+        raise InputError(
+            f"labels must have one entry for each of the {kernel.shape[-1]} inputs, got shape {index.shape}."
+        )
     return np.array(block_means(jnp.asarray(kernel), class_averages(index, len(classes))))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,6 +25,7 @@ from nonlazy.validation import finite, integer, one_of, positive
 REGIMES = ("nonlazy", "lazy")
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True)
 class Model:
     r"""A fully connected network with L hidden layers of N neurons and a linear readout.
@@ -64,6 +66,8 @@ class Model:
         positive("readout_std", self.readout_std)
         for std in self.weight_stds:
             positive("weight_std", std)
+        if not np.isscalar(self.weight_std):
+            object.__setattr__(self, "weight_std", self.weight_stds)  # a tuple can be hashed
         object.__setattr__(self, "phi", resolve(self.activation))
         object.__setattr__(self, "readout_scaling", self._readout_scaling())
 

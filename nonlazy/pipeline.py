@@ -71,7 +71,9 @@ def run(text: str, name: str, seed: int | None, folder: RunFolder, progress: boo
     return tree
 
 
-def write_report(tree: xr.DataTree, posterior: Posterior, title: str, folder: RunFolder, reproduce: str) -> list[Picture]:
+def write_report(
+    tree: xr.DataTree, posterior: Posterior, title: str, folder: RunFolder, reproduce: str
+) -> list[Picture]:
     """Write figures, summary and report of a run."""
     summary = summarize(tree)
     drawn = pictures(tree, posterior.model.phi, posterior.readout_variance)

@@ -53,9 +53,7 @@ def finite_array(name: str, value: Any, ndim: int) -> np.ndarray:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(
-            f"{name} must be an array of numbers with {ndim} axes, got {_short(value)}."
-        ) from None
+        raise InputError(f"{name} must be an array of numbers with {ndim} axes, got {_short(value)}.") from None
     if array.ndim != ndim:
         raise InputError(f"{name} must have {ndim} axes, got an array of shape {array.shape}.")
     if array.size == 0:

@@ -35,9 +35,7 @@ def summarize(tree: xr.DataTree) -> dict[str, Any]:
         summary["kernel_blocks"] = posterior["kernel_blocks"].mean(["chain", "draw"]).values
     if "class_activity" in posterior:
         fractions = code_fractions(tree)
-        summary["code_fractions"] = {
-            str(code): fractions.sel(code=code).values for code in fractions.code.values
-        }
+        summary["code_fractions"] = {str(code): fractions.sel(code=code).values for code in fractions.code.values}
     if "predictions" in posterior:
         _, _, bias, variance, misclassified = predictor(tree)
         summary["test_error"] = {

@@ -27,7 +27,7 @@ def activity(
     image = ax.imshow(features, aspect="auto", interpolation="nearest", **colours)
     mark_classes(labels, names, ax, both=False)
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
-    ax.set(xlabel="input", ylabel="neuron, sorted by code")
+    ax.set(xlabel="input, by class", ylabel="neuron, by code")
     return ax
 
 
@@ -41,5 +41,5 @@ def code_fractions(fractions: Float[ArrayLike, "chain code"], codes: ArrayLike, 
         ax.plot(places + offset, row, "o", ms=3.5, color="black", label="one chain" if number == 0 else None)
     ax.set_xticks(places, ["-".join(code) for code in codes], rotation=45 if len(codes) > 6 else 0)
     ax.set(xlabel="code (classes that activate the neuron)", ylabel="fraction of neurons", ylim=(0, None))
-    ax.legend()
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax

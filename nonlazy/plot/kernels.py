@@ -27,7 +27,7 @@ def kernel(values: Float[ArrayLike, "P P"], labels: Int[ArrayLike, " P"], names:
     )
     mark_classes(labels, names, ax, both=True)
     ax.figure.colorbar(image, ax=ax, shrink=0.8, extend="max")
-    ax.set(xlabel="input", ylabel="input")
+    ax.set(xlabel="input, by class", ylabel="input, by class")
     return ax
 
 

@@ -12,9 +12,7 @@ from matplotlib.axes import Axes
 from nonlazy.plot.style import class_colour
 
 
-def readout(
-    weights: Float[ArrayLike, "... output"], prior_variance: float, names: Sequence[str], ax: Axes
-) -> Axes:
+def readout(weights: Float[ArrayLike, "... output"], prior_variance: float, names: Sequence[str], ax: Axes) -> Axes:
     """Density of the readout weights of each output, with the prior's as a dashed line; logarithmic, to show outliers."""
     weights = np.asarray(weights)
     weights = weights.reshape(-1, weights.shape[-1])
@@ -27,6 +25,8 @@ def readout(
     prior = np.exp(-(grid**2) / (2 * prior_variance)) / math.sqrt(2 * math.pi * prior_variance)
     ax.plot(grid, prior, "k--", lw=0.9, label="prior")
     ax.set_yscale("log")
-    ax.set(xlabel="readout weight", ylabel="density", ylim=(1 / (len(weights) * (edges[1] - edges[0]) * 2), 3 * shown[1]))
-    ax.legend()
+    ax.set(
+        xlabel="readout weight", ylabel="density", ylim=(1 / (len(weights) * (edges[1] - edges[0]) * 2), 3 * shown[1])
+    )
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

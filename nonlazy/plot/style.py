@@ -9,7 +9,18 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 # Okabe and Ito's palette, ordered by lightness so that neighbours differ in grey too.
-CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#999999", "#7F3C8D")
+CLASS_COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+    "#F0E442",
+    "#000000",
+    "#999999",
+    "#7F3C8D",
+)
 
 SEQUENTIAL = "viridis"
 # For values around a reference in the middle.

@@ -62,9 +62,9 @@ class Reduced(NamedTuple):
         r"""\(\log N(Y \mid 0, C) + \log N(\epsilon, W^2, \ldots \mid 0, 1)\)."""
         features = self.model.phi(self.preactivations(position)[-1])
         scale = self.readout_variance * self.model.output_scale**2
-        return log_marginal_likelihood(
-            features, self.task.targets, scale, self.temperature
-        ) + log_standard_normal(position)
+        return log_marginal_likelihood(features, self.task.targets, scale, self.temperature) + log_standard_normal(
+            position
+        )
 
     def network(self, key: Array, position: Position) -> Network:
         """A network of the posterior: the readout, and the weights that only test inputs see, drawn exactly."""
@@ -104,7 +104,7 @@ class Plain(NamedTuple):
         test = np.zeros((0, self.task.n_features)) if self.task.test_inputs is None else self.task.test_inputs
         layers = self.model.preactivations(scale * self.task.inputs @ first, deeper)
         test_layers = self.model.preactivations(scale * test @ first, deeper)
-        return Network(layers, test_layers, math.sqrt(self.readout_variance) * readout)
+        return Network(layers, test_layers, jnp.sqrt(self.readout_variance) * readout)
 
     def log_density(self, position: Position) -> Float[Array, ""]:
         r"""\(\log N(Y \mid f, T I) + \log N(W^1, \ldots, W^L, a / \sigma_a \mid 0, 1)\)."""

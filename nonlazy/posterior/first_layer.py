@@ -113,4 +113,6 @@ def _warn_if_singular(model: Model, task: Task, span: Float[np.ndarray, "P R"]) 
             stacklevel=4,
         )
     elif centred:
-        warnings.warn(f"{reason}. Networks without biases fit such data badly; do not centre them.", DataWarning, stacklevel=4)
+        warnings.warn(
+            f"{reason}. Networks without biases fit such data badly; do not centre them.", DataWarning, stacklevel=4
+        )

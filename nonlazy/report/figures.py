@@ -91,7 +91,7 @@ def codes(view: View) -> Picture | None:
     for layer, ax in enumerate(axes[0], start=1):
         fractions = code_fractions(view.tree, layer)
         common = fractions.isel(code=np.argsort(-fractions.mean("chain").values)[:12])
-        plot.code_fractions(common, common.code.values, ax).set_title(f"layer {layer}")
+        plot.code_fractions(common, common.code.values, ax).set_title(f"layer {layer}", loc="right")
     caption = (
         "Fraction of neurons with each code. Chains that start differently can freeze in different codes: dots that differ "
         "between chains, or codes that never change, are not equilibrium values."
@@ -136,7 +136,9 @@ def block_traces(view: View) -> Picture | None:
     blocks = view.tree["posterior"]["kernel_blocks"].values
     for layer, (ax,) in enumerate(axes):
         plot.block_traces(blocks[:, :, layer], view.names, ax).set_title(f"layer {layer + 1}")
-    caption = "Kernel block means along the draws, a line for each chain. Lines that stay apart are chains that disagree."
+    caption = (
+        "Kernel block means along the draws, a line for each chain. Lines that stay apart are chains that disagree."
+    )
     return Picture("block_traces", "Kernel blocks along the chains", caption, figure)
 
 
@@ -144,5 +146,7 @@ def training_error(view: View) -> Picture:
     figure, axes = plot.subplots(1, 1, 4.6, 2.4)
     errors = view.tree["sample_stats"]["training_error"].values
     plot.training_error(errors, view.configuration["temperature"], axes[0][0])
-    caption = "Mean squared training error per element along the draws. At equilibrium it is of the order of the temperature."
+    caption = (
+        "Mean squared training error per element along the draws. At equilibrium it is of the order of the temperature."
+    )
     return Picture("training_error", "Training error", caption, figure)

@@ -13,7 +13,9 @@ from nonlazy.report.figures import Picture
 from nonlazy.sampling.diagnostics import MAX_RHAT, MIN_ESS
 
 # Autoescape: class names, task names and file names are the user's.
-_environment = Environment(loader=PackageLoader("nonlazy.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+_environment = Environment(
+    loader=PackageLoader("nonlazy.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
 
 
 class IndexEntry(NamedTuple):
@@ -36,7 +38,13 @@ def report_page(title: str, summary: dict[str, Any], pictures: list[Picture], re
     """
     shown = [{"name": p.name, "title": p.title, "caption": p.caption, "source": embedded(p)} for p in pictures]
     return _environment.get_template("report.html.j2").render(
-        title=title, summary=summary, pictures=shown, reproduce=reproduce, machine=_machine(), max_rhat=MAX_RHAT, min_ess=MIN_ESS
+        title=title,
+        summary=summary,
+        pictures=shown,
+        reproduce=reproduce,
+        machine=_machine(),
+        max_rhat=MAX_RHAT,
+        min_ess=MIN_ESS,
     )
 
 

@@ -22,7 +22,10 @@ RESTARTS = (0.2, 0.5)
 
 def initial() -> StepSize:
     """State before the first transition."""
-    return dual_averaging_adaptation(0.8)[0](jnp.asarray(FIRST_STEP_SIZE))
+    state = dual_averaging_adaptation(0.8)[0](jnp.asarray(FIRST_STEP_SIZE))
+    # Without warm-up the average is what is used. Arrays of definite types, or the loop would be compiled twice.
+    state = state._replace(log_step_size_avg=state.log_step_size)
+    return StepSize(*(jnp.array(x, dtype=int if isinstance(x, int) else float) for x in state))
 
 
 def current(state: StepSize, warming_up: Array) -> Float[Array, ""]:
@@ -31,12 +34,12 @@ def current(state: StepSize, warming_up: Array) -> Float[Array, ""]:
 
 
 def update(
-    state: StepSize, acceptance_rate: Float[Array, ""], iteration: Int[Array, ""], warmup: int, target: float
+    state: StepSize, acceptance_rate: Float[Array, ""], iteration: Int[Array, ""], warmup: Int[Array, ""], target: float
 ) -> StepSize:
     """State after a warm-up transition with this mean acceptance rate."""
     init, step, final = dual_averaging_adaptation(target)
     state = step(state, jnp.nan_to_num(acceptance_rate))
-    restart = jnp.any(iteration == jnp.array([int(fraction * warmup) for fraction in RESTARTS]))
+    restart = jnp.any(iteration == jnp.array([jnp.floor(fraction * warmup) for fraction in RESTARTS]))
     # `init` aims at ten times the value it is given, meant for a rough first guess; here the guess is a good one.
     fresh = init(final(state))._replace(mu=jnp.log(final(state)))
     return jax.tree.map(lambda new, old: jnp.where(restart, new, old), fresh, state)

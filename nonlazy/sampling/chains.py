@@ -1,12 +1,15 @@
-"""Several chains advanced together inside one compiled loop."""
+"""Several chains advanced together inside one compiled loop.
+
+The functions here are compiled once for each model, method, choice of what to keep, and set of shapes; data, seed,
+temperature and lengths are arguments, so that another run of the same shape starts at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import blackjax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -15,7 +18,7 @@ from nonlazy.compilation import COMPILER_OPTIONS
 from nonlazy.posterior import Network, Plain, Position, Reduced
 from nonlazy.sampling import adaptation
 from nonlazy.sampling.method import ChainState, Method
-from nonlazy.sampling.recording import Record, record
+from nonlazy.sampling.recording import record
 
 Buffers = dict[str, Array]
 
@@ -30,7 +33,7 @@ class Chains(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """Lengths of a run: warm-up transitions, kept draws, and transitions per kept draw."""
+    """Lengths of a run: warm-up transitions, kept draws of each chain, and transitions per kept draw."""
 
     chains: int
     warmup: int
@@ -42,42 +45,45 @@ class Schedule(NamedTuple):
         return self.warmup + self.draws * self.thin
 
 
-class Sampler:
-    """A method, a density and a schedule, compiled once.
+class Sampler(NamedTuple):
+    """A density, a method and a schedule.
 
     Random keys are derived from the seed and the transition's number, so a run gives the same draws however it is cut
     into pieces.
     """
 
-    def __init__(
-        self, density: Reduced | Plain, method: Method, schedule: Schedule, keep: tuple[str, ...], seed: int
-    ) -> None:
-        self.density, self.method, self.schedule, self.keep = density, method, schedule, keep
-        self._key = jax.random.key(seed)
-        # The buffers are large and overwritten: donating them saves a copy at each call.
-        self._advance = jax.jit(self._loop, donate_argnums=1, compiler_options=COMPILER_OPTIONS)
+    density: Reduced | Plain
+    method: Method
+    schedule: Schedule
+    keep: tuple[str, ...]
+    key: Array
 
     def prior_positions(self) -> Position:
         """Independent draws from the prior, one for each chain."""
-        keys = jax.random.split(jax.random.fold_in(self._key, 0), len(self.density.shapes))
-        chains = self.schedule.chains
-        return tuple(jax.random.normal(key, (chains, *shape)) for key, shape in zip(keys, self.density.shapes, strict=True))
+        keys = jax.random.split(jax.random.fold_in(self.key, 0), len(self.density.shapes))
+        shapes = [(self.schedule.chains, *shape) for shape in self.density.shapes]
+        return tuple(jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
 
     def start(self, positions: Position) -> Chains:
         """The chains at their first positions."""
-        init = jax.vmap(partial(blackjax.hmc.init, logdensity_fn=self.density.log_density))
         n, depth, inputs = self.schedule.chains, self.density.model.depth, self.density.task.n_inputs
-        states = jax.jit(init, compiler_options=COMPILER_OPTIONS)(positions)
+        states = ChainState(positions, *_log_densities(self.density, positions))
         return Chains(states, adaptation.initial(), jnp.zeros((), int), jnp.zeros((n, depth, inputs, inputs)))
+
+    def seconds_of_first_transition(self, chains: Chains) -> float:
+        """Time of one gradient, times the steps of a transition at the first step size: for the progress display."""
+        began = time.perf_counter()
+        jax.block_until_ready(_log_densities(self.density, chains.chains.position))
+        step_size = adaptation.current(chains.step_size, jnp.asarray(True))
+        return (time.perf_counter() - began) * max(int(self.method.n_steps(self.key, step_size)), 1)
 
     def record_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of the values of one draw of all chains, by name."""
         positions = tuple(jax.ShapeDtypeStruct(shape, jnp.float64) for shape in self.density.shapes)
-        shapes = jax.eval_shape(partial(record, self.density, self.keep), self._key, positions).values
+        kept, _ = jax.eval_shape(partial(record, keep=self.keep), self.density, self.key, positions)
         scalar = {"lp": float, "acceptance_rate": float, "diverging": bool, "n_gradients": int, "step_size": float}
-        shapes |= {name: jax.ShapeDtypeStruct((), jnp.dtype(kind)) for name, kind in scalar.items()}
-        n = self.schedule.chains
-        return {name: jax.ShapeDtypeStruct((n, *s.shape), s.dtype) for name, s in sorted(shapes.items())}
+        kept |= {name: jax.ShapeDtypeStruct((), jnp.dtype(kind)) for name, kind in scalar.items()}
+        return {name: jax.ShapeDtypeStruct((self.schedule.chains, *s.shape), s.dtype) for name, s in kept.items()}
 
     def buffers(self, capacity: int) -> Buffers:
         """Room for `capacity` draws of all chains."""
@@ -85,62 +91,92 @@ class Sampler:
 
     def advance(self, chains: Chains, buffers: Buffers, stop: int, first_draw: int) -> tuple[Chains, Buffers]:
         """Transitions up to number `stop`, draws written to the buffers from draw number `first_draw` on."""
-        return self._advance(chains, buffers, stop, first_draw)
-
-    def network(self, chains: Chains) -> Network:
-        """A network of each chain at its present position."""
-        keys = jax.random.split(jax.random.fold_in(self._key, 1), self.schedule.chains)
-        draw = jax.jit(jax.vmap(self.density.network), compiler_options=COMPILER_OPTIONS)
-        return draw(keys, chains.chains.position)
-
-    def _loop(self, chains: Chains, buffers: Buffers, stop: Array, first_draw: Array) -> tuple[Chains, Buffers]:
-        def body(_: Array, carry: tuple[Chains, Buffers]) -> tuple[Chains, Buffers]:
-            chains, buffers = carry
-            key = jax.random.fold_in(self._key, 2 + chains.iteration)
-            key_transition, key_record = jax.random.split(key)
-            chains, statistics = self._transition(key_transition, chains)
-            done = chains.iteration - self.schedule.warmup
-            return jax.lax.cond(
-                (done > 0) & (done % self.schedule.thin == 0),
-                lambda: self._write(key_record, chains, buffers, statistics, done // self.schedule.thin - 1 - first_draw),
-                lambda: (chains, buffers),
-            )
-
-        return jax.lax.fori_loop(chains.iteration, stop, body, (chains, buffers))
-
-    def _transition(self, key: Array, chains: Chains) -> tuple[Chains, dict[str, Array]]:
-        states, step_state, iteration, _ = chains
-        warming_up = iteration < self.schedule.warmup
-        step_size = adaptation.current(step_state, warming_up)
-        key_steps, key_chains = jax.random.split(key)
-        n_steps = self.method.n_steps(key_steps, step_size)
-        step: Callable[..., Any] = lambda k, s: self.method.step(k, s, self.density.log_density, step_size, n_steps)  # noqa: E731
-        states, info = jax.vmap(step)(jax.random.split(key_chains, self.schedule.chains), states)
-        acceptance = jnp.mean(jnp.nan_to_num(info.acceptance_rate))
-        step_state = jax.lax.cond(
-            warming_up,
-            lambda: adaptation.update(
-                step_state, acceptance, iteration, self.schedule.warmup, self.method.target_acceptance
-            ),
-            lambda: step_state,
+        chains, buffers = _advance(
+            self.density, self.key, self.schedule, chains, buffers, stop, first_draw, method=self.method, keep=self.keep
         )
-        statistics = {
-            "lp": states.logdensity,
-            "acceptance_rate": info.acceptance_rate,
-            "diverging": info.diverging,
-            "n_gradients": info.n_gradients,
-            "step_size": jnp.broadcast_to(step_size, (self.schedule.chains,)),
-        }
-        return chains._replace(chains=states, step_size=step_state, iteration=iteration + 1), statistics
+        return jax.block_until_ready((chains, buffers))
 
-    def _write(
-        self, key: Array, chains: Chains, buffers: Buffers, statistics: dict[str, Array], index: Array
-    ) -> tuple[Chains, Buffers]:
-        keys = jax.random.split(key, self.schedule.chains)
-        records: Record = jax.vmap(partial(record, self.density, self.keep))(keys, chains.chains.position)
-        values = records.values | statistics
-        # Broadcast: statistics that do not depend on the chain come out of vmap without the chain axis.
-        buffers = {
-            name: buffer.at[index].set(jnp.broadcast_to(values[name], buffer.shape[1:])) for name, buffer in buffers.items()
-        }
-        return chains._replace(kernel_sum=chains.kernel_sum + records.kernels), buffers
+    def networks(self, chains: Chains) -> Network:
+        """A network of each chain at its present position."""
+        keys = jax.random.split(jax.random.fold_in(self.key, 1), self.schedule.chains)
+        return _networks(self.density, keys, chains.chains.position)
+
+
+@partial(jax.jit, compiler_options=COMPILER_OPTIONS)
+def _log_densities(density: Reduced | Plain, positions: Position) -> tuple[Float[Array, " chains"], Position]:
+    """Log density and its gradient at the position of each chain."""
+    return jax.vmap(jax.value_and_grad(density.log_density))(positions)
+
+
+@partial(jax.jit, compiler_options=COMPILER_OPTIONS)
+def _networks(density: Reduced | Plain, keys: Array, positions: Position) -> Network:
+    return jax.vmap(density.network)(keys, positions)
+
+
+# The buffers are large and overwritten: donating them saves a copy at each call.
+@partial(jax.jit, static_argnames=("method", "keep"), donate_argnames="buffers", compiler_options=COMPILER_OPTIONS)
+def _advance(
+    density: Reduced | Plain,
+    key: Array,
+    schedule: Schedule,
+    chains: Chains,
+    buffers: Buffers,
+    stop: Int[Array, ""],
+    first_draw: Int[Array, ""],
+    *,
+    method: Method,
+    keep: tuple[str, ...],
+) -> tuple[Chains, Buffers]:
+    def body(_: Array, carry: tuple[Chains, Buffers]) -> tuple[Chains, Buffers]:
+        chains, buffers = carry
+        key_transition, key_record = jax.random.split(jax.random.fold_in(key, 2 + chains.iteration))
+        chains, statistics = _transition(density, method, schedule.warmup, key_transition, chains)
+        done = chains.iteration - schedule.warmup
+        index = done // schedule.thin - 1 - first_draw
+        return jax.lax.cond(
+            (done > 0) & (done % schedule.thin == 0),
+            lambda: _write(density, keep, key_record, chains, buffers, statistics, index),
+            lambda: (chains, buffers),
+        )
+
+    return jax.lax.fori_loop(chains.iteration, stop, body, (chains, buffers))
+
+
+def _transition(
+    density: Reduced | Plain, method: Method, warmup: Int[Array, ""], key: Array, chains: Chains
+) -> tuple[Chains, dict[str, Array]]:
+    """One transition of every chain, the step size tuned if the warm-up lasts; and its statistics, by name."""
+    warming_up = chains.iteration < warmup
+    step_size = adaptation.current(chains.step_size, warming_up)
+    key_steps, key_chains = jax.random.split(key)
+    n_steps = method.n_steps(key_steps, step_size)
+
+    def step(key: Array, state: ChainState):
+        return method.step(key, state, density.log_density, step_size, n_steps)
+
+    states, info = jax.vmap(step)(jax.random.split(key_chains, len(chains.kernel_sum)), chains.chains)
+    acceptance = jnp.mean(jnp.nan_to_num(info.acceptance_rate))
+    tuned = adaptation.update(chains.step_size, acceptance, chains.iteration, warmup, method.target_acceptance)
+    tuned = jax.tree.map(lambda new, old: jnp.where(warming_up, new, old), tuned, chains.step_size)
+    statistics = info._asdict() | {
+        "lp": states.logdensity,
+        "step_size": jnp.broadcast_to(step_size, states.logdensity.shape),
+    }
+    return Chains(states, tuned, chains.iteration + 1, chains.kernel_sum), statistics
+
+
+def _write(
+    density: Reduced | Plain,
+    keep: tuple[str, ...],
+    key: Array,
+    chains: Chains,
+    buffers: Buffers,
+    statistics: dict[str, Array],
+    index: Int[Array, ""],
+) -> tuple[Chains, Buffers]:
+    """Write a draw of every chain to the buffers and add its kernels to their sum."""
+    keys = jax.random.split(key, len(chains.kernel_sum))
+    values, kernels = jax.vmap(partial(record, density, keep=keep))(keys, chains.chains.position)
+    values |= statistics
+    buffers = {name: buffer.at[index].set(values[name]) for name, buffer in buffers.items()}
+    return chains._replace(kernel_sum=chains.kernel_sum + kernels), buffers

@@ -100,7 +100,8 @@ class Checkpoint:
 
     def _read(self, file: Path) -> Arrays:
         try:
-            with np.load(file, allow_pickle=False) as archive:
+            # Opened here: NumPy leaves a file open that it finds damaged.
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return dict(archive)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise self._damaged(file) from error

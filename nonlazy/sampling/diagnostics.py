@@ -69,7 +69,9 @@ class Diagnostics:
         lines = [self.verdict, *(f"! {text}" for text in self.warnings), *(f"  {text}" for text in self.notes), ""]
         lines.append(f"{'':28}{'mean':>11}{'std':>10}{'mcse':>10}{'R-hat':>8}{'ESS':>7}{'tail':>7}")
         for row in self.rows:
-            figures = f"{row.mean:11.4g}{row.std:10.2g}{row.mcse:10.2g}{row.r_hat:8.3f}{row.ess_bulk:7.0f}{row.ess_tail:7.0f}"
+            figures = (
+                f"{row.mean:11.4g}{row.std:10.2g}{row.mcse:10.2g}{row.r_hat:8.3f}{row.ess_bulk:7.0f}{row.ess_tail:7.0f}"
+            )
             lines.append(f"{row.name:28}{figures}")
         return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
@@ -91,12 +92,13 @@ def sample(
     )
     integer("seed", seed, 0)
     kept = check_keep(keep)
-    density = posterior.density(parametrization)
-    sampler = Sampler(density, METHODS[one_of("method", method, METHODS)], schedule, kept, seed)
+    density = jax.device_put(posterior.density(parametrization))
+    sampler = Sampler(density, METHODS[one_of("method", method, METHODS)], schedule, kept, jax.random.key(seed))
     positions = first_positions(start, density, sampler)
     task = posterior.task
     configuration = posterior.describe() | {
-        "sampling": schedule._asdict() | {"seed": seed, "method": method, "parametrization": parametrization, "keep": kept},
+        "sampling": schedule._asdict()
+        | {"seed": seed, "method": method, "parametrization": parametrization, "keep": kept},
         "start": start if isinstance(start, str) else f"coordinates {_fingerprint(*positions)}",
         "data": _fingerprint(task.inputs, task.targets, task.labels, task.test_inputs, task.test_targets),
         "versions": {package: version(package) for package in ("nonlazy", "jax", "jaxlib", "blackjax", "numpy")},
@@ -104,7 +106,7 @@ def sample(
     began = time.perf_counter()
     run = Run(sampler, positions, None if checkpoint is None else Checkpoint(checkpoint, configuration))
     run.go(progress)
-    networks = sampler.network(run.chains)
+    networks = sampler.networks(run.chains)
     tree = to_tree(posterior, run, networks, configuration, time.perf_counter() - began)
     for warning in diagnose(tree).warnings:
         warnings.warn(warning, SamplingWarning, stacklevel=3)

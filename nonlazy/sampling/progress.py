@@ -1,11 +1,31 @@
-"""A progress bar on standard error with the time that is left."""
+"""A progress bar on standard error with the time that is left, also inside a transition that takes long."""
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
+from rich.text import Text
+
+LONG_TRANSITION = 2.0
+
+
+class _Remaining(ProgressColumn):
+    """Time left from the seconds a transition takes; counts on while one is under way."""
+
+    def render(self, task: Task) -> Text:
+        seconds = task.fields["seconds_per_transition"]
+        if seconds is None or task.total is None:
+            return Text("-:--:-- left")
+        under_way = time.monotonic() - task.fields["since"]
+        left = max((task.total - task.completed) * seconds - under_way, 0)
+        text = f"{int(left // 3600)}:{int(left // 60 % 60):02d}:{int(left % 60):02d} left"
+        if seconds > LONG_TRANSITION and not task.finished:
+            text += f", {under_way:.0f} s into a transition of about {seconds:.0f} s"
+        return Text(text)
 
 
 class ProgressBar:
@@ -17,22 +37,31 @@ class ProgressBar:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
+            Elapsed(),
+            _Remaining(),
             TextColumn("{task.fields[detail]}"),
             console=Console(stderr=True),
             disable=not shown,
-            speed_estimate_period=120,
         )
-        self._task = self._progress.add_task("compiling", total=transitions, detail="")
+        fields = {"detail": "", "since": time.monotonic(), "seconds_per_transition": None}
+        self._task = self._progress.add_task("compiling", total=transitions, **fields)
 
-    def update(self, phase: str, transitions: int, detail: str) -> None:
-        self._progress.update(self._task, description=phase, completed=transitions, detail=detail)
+    def update(self, phase: str, transitions: int, seconds_per_transition: float, detail: str) -> None:
+        """Show that this many transitions are made and the next ones are under way."""
+        self._progress.update(
+            self._task,
+            description=phase,
+            completed=transitions,
+            seconds_per_transition=seconds_per_transition,
+            since=time.monotonic(),
+            detail=detail,
+        )
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()

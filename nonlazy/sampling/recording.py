@@ -49,7 +49,7 @@ def check_keep(keep: Any) -> tuple[str, ...]:
     return tuple(name for name in CHOICES if name in names)
 
 
-def record(density: Reduced | Plain, keep: tuple[str, ...], key: Array, position: Position) -> Record:
+def record(density: Reduced | Plain, key: Array, position: Position, keep: tuple[str, ...]) -> Record:
     """The kept values of one draw; readout and test noise are drawn exactly given the hidden coordinates."""
     model, task = density.model, density.task
     key_network, key_noise = jax.random.split(key)

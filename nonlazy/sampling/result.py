@@ -18,7 +18,9 @@ def to_tree(
     posterior: Posterior, run: Run, networks: Network, configuration: dict[str, Any], wall_time: float
 ) -> DataTree:
     """All groups of a run's result; attributes hold the configuration, the versions and the wall time in seconds."""
-    draws = {name: (("chain", "draw", *DIMENSIONS[name]), values[:, : run.n_drawn]) for name, values in run.draws.items()}
+    draws = {
+        name: (("chain", "draw", *DIMENSIONS[name]), values[:, : run.n_drawn]) for name, values in run.draws.items()
+    }
     coords = {
         "layer": np.arange(1, posterior.model.depth + 1),
         "label": list(posterior.task.class_names),

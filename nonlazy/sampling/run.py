@@ -69,22 +69,28 @@ class Run:
             )
 
     def _advance_until(self, interruption: Interruption, bar: ProgressBar) -> None:
-        piece, saved = 1, time.monotonic()
+        self._advance(self.iteration)  # compiles, makes no transition
+        seconds, saved = self.sampler.seconds_of_first_transition(self.chains), time.monotonic()
         while self.iteration < self.schedule.transitions and not interruption.requested:
-            began, before = time.perf_counter(), self.iteration
-            stop = min(before + piece, self._end_of_block())
-            self.chains, self.buffers = self.sampler.advance(self.chains, self.buffers, stop, self.first_draw)
+            self._show(bar, seconds)
+            before, began = self.iteration, time.perf_counter()
+            piece = max(int(SECONDS_PER_PIECE / seconds), 1)
+            self._advance(min(before + piece, self._end_of_block()))
+            seconds = (time.perf_counter() - began) / (self.iteration - before)
             if self.iteration == self._end_of_block():
                 self._finish_block()
             elif time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 self._save()
                 saved = time.monotonic()
-            warming_up = self.iteration < self.schedule.warmup
-            step_size = float(adaptation.current(self.chains.step_size, warming_up))
-            bar.update("warm-up" if warming_up else "drawing", self.iteration, f"step size {step_size:.2g}")
-            if before > 0:  # the first piece holds the compilation and says nothing about speed
-                rate = (self.iteration - before) / (time.perf_counter() - began)
-                piece = int(np.clip(rate * SECONDS_PER_PIECE, 1, 4 * piece))
+        self._show(bar, seconds)
+
+    def _advance(self, stop: int) -> None:
+        self.chains, self.buffers = self.sampler.advance(self.chains, self.buffers, stop, self.first_draw)
+
+    def _show(self, bar: ProgressBar, seconds: float) -> None:
+        warming_up = self.iteration < self.schedule.warmup
+        step_size = float(adaptation.current(self.chains.step_size, warming_up))
+        bar.update("warm-up" if warming_up else "drawing", self.iteration, seconds, f"step size {step_size:.2g}")
 
     def _end_of_block(self) -> int:
         last = min(self.first_draw + self.block, self.schedule.draws)

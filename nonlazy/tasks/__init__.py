@@ -1,7 +1,7 @@
 """Learning problems: `Task` and where it comes from.
 
-Toy inputs (`orthogonal`, `gaussian`), images (`digits`, `mnist`, `fashion_mnist`, `cifar10`) and your own arrays
-(`from_arrays`). All return a `Task`, whose training inputs of the first three kinds are sorted by class.
+Toy inputs (`orthogonal`, `gaussian`), images (`digits`, `mnist`, `fashion_mnist`, `cifar10`) and your own
+arrays (`from_arrays`). All return a `Task`; inputs other than your own are sorted by class.
 
 >>> from nonlazy import tasks
 >>> tasks.orthogonal(n_inputs=100, class_ratios=(0.5, 0.25, 0.25))

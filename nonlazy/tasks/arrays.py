@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import ne
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,22 +30,24 @@ def from_arrays(
 ) -> Task:
     """A task from arrays, lists or pandas objects; nothing is scaled, so bring |x|^2 / N0 to about 1 before.
 
-    Classes come from labels. If only targets are given, the class of an input is its largest output (m > 1) or its
-    value (m = 1, at most 20 different ones, such as 1 and -1).
+    Classes come from labels. If only targets are given, the class of an input is its largest output (m > 1)
+    or its value (m = 1, at most 20 different ones, such as 1 and -1).
 
     Args:
         inputs: (P, N0).
-        labels: (P,), a class per input of any type that can be compared, such as integers or strings; classes are
-            sorted. Or (P, m): targets.
+        labels: (P,), a class per input of any type that can be compared, such as integers or strings; classes
+            are sorted. Or (P, m): targets.
         test_inputs, test_labels: (n_test, N0) and (n_test,) or (n_test, m), both or none.
-        targets, test_targets: (P, m), (n_test, m), to fit these values and read codes by the classes in `labels`.
-        encoding: of labels as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m, -1/m); given
-            targets are left as they are.
+        targets, test_targets: (P, m), (n_test, m), to fit these values and read codes by the classes in
+            `labels`.
+        encoding: of labels as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m, -1/m);
+            given targets are left as they are.
         name: a word for figures and reports.
 
     Raises:
-        InputError: arrays that are empty, not finite or of different lengths; missing labels; one class only; test
-            labels that do not occur in training; targets that do not say which class an input belongs to.
+        InputError: arrays that are empty, not finite or of different lengths; missing labels; one class only;
+            test labels that do not occur in training; targets that do not say which class an input belongs
+            to.
 
     Example:
         >>> from nonlazy import tasks
@@ -78,34 +81,44 @@ class _Classes(NamedTuple):
     names: tuple[str, ...]
 
 
-def _sides(
-    name: str, labels: Any, targets_name: str, targets: Any
-) -> tuple[list[Any] | None, np.ndarray | None]:
+def _sides(name: str, labels: Any, targets_name: str, targets: Any) -> tuple[list[Any] | None, np.ndarray | None]:
     """Labels as a list and targets as an array; two axes under `labels` mean targets."""
     if targets is not None:
         targets = finite_array(targets_name, targets, ndim=2)
     if labels is None:
         return None, targets
-    array = np.asarray(labels)
+    array = _plain_array(name, labels)
     if array.ndim == 2 and targets is None:
         return None, finite_array(name, labels, ndim=2)
     if array.ndim != 1:
-        raise InputError(
-            f"{name} must be one class per input, (n,), or targets, (n, m), got shape {array.shape}."
-        )
+        raise InputError(f"{name} must be classes (n,) or targets (n, m), got an array of shape {array.shape}.")
     if array.size == 0:
         raise InputError(f"{name} must not be empty, got an array of shape {array.shape}.")
-    missing = [i for i, value in enumerate(array.tolist()) if _is_missing(value)]
+    return _complete(name, array.tolist()), targets
+
+
+def _plain_array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name} must be one class per input, got a ragged sequence.") from None
+
+
+def _complete(name: str, values: list[Any]) -> list[Any]:
+    """The values, each of which can stand for a class."""
+    try:
+        set(values)
+    except TypeError as error:
+        raise InputError(f"{name} must be classes such as integers or strings, got an {error}.") from None
+    missing = [i for i, value in enumerate(values) if _is_missing(value)]
     if missing:
-        raise InputError(
-            f"{name} must not be missing, got {len(missing)} NaN or None, the first at {missing[0]}."
-        )
-    return array.tolist(), targets
+        raise InputError(f"{name} must not be missing, got {len(missing)} NaN or None, first at {missing[0]}.")
+    return values
 
 
 def _is_missing(value: Any) -> bool:
     try:
-        return value is None or bool(value != value)  # NaN and NaT differ from themselves
+        return value is None or bool(ne(value, value))  # NaN and NaT differ from themselves
     except TypeError:
         return True  # pandas.NA has no truth value
 
@@ -117,9 +130,9 @@ def _check_pairing(labels: Any, targets: Any, test_inputs: Any, test_labels: Any
         return
     for name, value, train in (("test_labels", test_labels, labels), ("test_targets", test_targets, targets)):
         if (value is None) != (train is None):
-            kind, verb = name.removeprefix("test_"), "needed" if value is None else "not allowed"
             raise InputError(
-                f"{name} are {verb} with test_inputs, as for training (see {kind}): same form on both sides."
+                f"{name} must be given exactly if {name.removeprefix('test_')} are, and in the same form: "
+                "test data take the form of the training data, classes (n,) or targets (n, m) or both."
             )
 
 
@@ -129,8 +142,8 @@ def _classes_of(labels: list[Any] | None, targets: np.ndarray | None) -> _Classe
         labels = _values_of(targets, "targets")
     elif _looks_continuous(labels):
         raise InputError(
-            f"labels must be classes, got {len(set(labels))} different decimal numbers; for values to fit give "
-            "targets of shape (P, m), and the classes as labels: from_arrays(inputs, labels, targets=...)."
+            f"labels must be classes, got {len(set(labels))} different decimal numbers; for values to fit "
+            "give targets (P, m), and the classes as labels: from_arrays(inputs, labels, targets=...)."
         )
     values = _sorted(set(labels))
     index = {value: k for k, value in enumerate(values)}
@@ -154,21 +167,17 @@ def _known_classes(
 
 
 def _values_of(targets: Float[np.ndarray, "n m"], name: str) -> list[Any]:
-    """What stands for the class where no labels are given: the largest output, or the value of the only one."""
+    """What stands for the class without labels: the largest output, or the value of the only one."""
     advice = "class labels are needed to read codes: from_arrays(inputs, labels, targets=...)"
     if targets.shape[1] == 1:
         values = targets[:, 0].tolist()
         if len(set(values)) > MOST_CLASSES:
-            raise InputError(
-                f"{name} hold {len(set(values))} different values, more than {MOST_CLASSES}; {advice}."
-            )
+            raise InputError(f"{name} hold {len(set(values))} different values, more than {MOST_CLASSES}; {advice}.")
         return values
     largest = targets == targets.max(axis=1, keepdims=True)
     tied = np.flatnonzero(largest.sum(axis=1) > 1)
     if len(tied):
-        raise InputError(
-            f"{name} have no single largest output in {len(tied)} rows, the first {tied[0]}; {advice}."
-        )
+        raise InputError(f"{name} have no single largest output in {len(tied)} rows, the first {tied[0]}; {advice}.")
     return targets.argmax(axis=1).tolist()
 
 

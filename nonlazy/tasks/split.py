@@ -15,7 +15,7 @@ from nonlazy.validation import integer
 
 
 class ImagePool(NamedTuple):
-    """Images as stored, flattened; `white` is the value of a full pixel, `held_out` marks a source's own test set."""
+    """Images as stored, flat; `white` is a full pixel's value, `held_out` marks the source's test set."""
 
     pixels: Shaped[np.ndarray, "n N0"]
     labels: Int[np.ndarray, " n"]
@@ -80,7 +80,7 @@ def _class_number(value: int | str, names: tuple[str, ...]) -> int:
 
 
 def _distinct(pool: ImagePool, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Rows without exact copies of earlier images: two equal inputs make K_0 singular, and leak into the test set.
+    """Rows without exact copies of earlier images: copies make K_0 singular, and leak into the test set.
 
     Training pools precede held-out images, so it is the held-out copy that goes.
     """
@@ -90,11 +90,10 @@ def _distinct(pool: ImagePool, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, "
     return np.array(list(first.values()), dtype=int)
 
 
-def _first(
-    rows: Int[np.ndarray, " n"], count: int, asked: str, purpose: str, name: str
-) -> Int[np.ndarray, " count"]:
+def _first(rows: Int[np.ndarray, " n"], count: int, asked: str, purpose: str, name: str) -> Int[np.ndarray, " count"]:
     if len(rows) < count:
         raise InputError(
-            f"{asked} needs {count} images of class {name!r}, but only {len(rows)} distinct ones are left for {purpose}."
+            f"{asked} needs {count} images of class {name!r}, "
+            f"but only {len(rows)} distinct ones are left for {purpose}."
         )
     return rows[:count]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -14,9 +15,10 @@ from nonlazy.validation import finite_array
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
-    r"""Inputs $x_\mu$, targets $Y_{\mu r}$ and classes of one problem, as read-only arrays in double precision.
+    r"""Inputs $x_\mu$, targets $Y_{\mu r}$ and classes of one problem, as read-only double-precision arrays.
 
-    The targets are what the network fits; the labels say which inputs belong together when codes and kernels are read.
+    The targets are what the network fits; the labels say which inputs belong together when codes and kernels
+    are read.
 
     Args:
         inputs: X, (P, N0).
@@ -27,8 +29,8 @@ class Task:
         class_names: one name per class; "0", "1", ... by default.
 
     Raises:
-        InputError: wrong shapes, lengths that differ, entries that are not finite, fewer than two classes, or a class
-            without a training input.
+        InputError: wrong shapes, lengths that differ, entries that are not finite, fewer than two classes, or
+            a class without a training input.
 
     Example:
         >>> from nonlazy.tasks import Task
@@ -49,7 +51,7 @@ class Task:
         self._set("inputs", finite_array("inputs", self.inputs, ndim=2))
         self._set("targets", finite_array("targets", self.targets, ndim=2))
         self._set("labels", _integers("labels", self.labels))
-        _same_length("inputs", self.inputs, targets=self.targets, labels=self.labels)
+        _same_length("inputs", self.inputs, labels=self.labels, targets=self.targets)
         object.__setattr__(self, "class_names", _names(self.class_names, self.labels))
         _check_classes("labels", self.labels, self.class_names)
         _check_every_class_present(self.labels, self.class_names)
@@ -61,16 +63,12 @@ class Task:
         if len(missing) == 3:
             return
         if missing:
-            raise InputError(
-                f"{missing[0]} must be given too: test data need {', '.join(given)}, or none of them."
-            )
+            raise InputError(f"{missing[0]} must be given too: test data need {', '.join(given)}, or none of them.")
         self._set("test_inputs", finite_array("test_inputs", self.test_inputs, ndim=2))
         self._set("test_targets", finite_array("test_targets", self.test_targets, ndim=2))
         self._set("test_labels", _integers("test_labels", self.test_labels))
         assert self.test_inputs is not None and self.test_targets is not None and self.test_labels is not None
-        _same_length(
-            "test_inputs", self.test_inputs, test_targets=self.test_targets, test_labels=self.test_labels
-        )
+        _same_length("test_inputs", self.test_inputs, test_labels=self.test_labels, test_targets=self.test_targets)
         _same_columns("test_inputs", self.test_inputs, "inputs", self.inputs)
         _same_columns("test_targets", self.test_targets, "targets", self.targets)
         _check_classes("test_labels", self.test_labels, self.class_names)
@@ -102,9 +100,7 @@ class Task:
         return 0 if self.test_inputs is None else self.test_inputs.shape[0]
 
     def __repr__(self) -> str:
-        sizes = ", ".join(
-            f"{n}={getattr(self, n)}" for n in ("n_inputs", "n_features", "n_outputs", "n_test")
-        )
+        sizes = ", ".join(f"{n}={getattr(self, n)}" for n in ("n_inputs", "n_features", "n_outputs", "n_test"))
         return f"Task({self.name!r}, {sizes}, class_names={self.class_names!r})"
 
 
@@ -118,27 +114,28 @@ def _integers(name: str, value: Any) -> np.ndarray:
 def _same_length(name: str, array: np.ndarray, **others: np.ndarray) -> None:
     for other, values in others.items():
         if len(values) != len(array):
-            raise InputError(
-                f"{other} must have one entry per input, got {len(values)} for {len(array)} {name}."
-            )
+            raise InputError(f"{other} must have one entry per input, got {len(values)} for {len(array)} {name}.")
 
 
 def _same_columns(name: str, array: np.ndarray, other: str, expected: np.ndarray) -> None:
     if array.shape[1] != expected.shape[1]:
-        raise InputError(
-            f"{name} must have the {expected.shape[1]} columns of {other}, got {array.shape[1]}."
-        )
+        raise InputError(f"{name} must have the {expected.shape[1]} columns of {other}, got {array.shape[1]}.")
 
 
 def _names(class_names: Any, labels: np.ndarray) -> tuple[str, ...]:
     if isinstance(class_names, str):
         raise InputError(f"class_names must be a sequence of names, got {class_names!r}.")
-    names = tuple(str(name) for name in class_names) or tuple(str(k) for k in range(max(labels) + 1))
+    names = tuple(str(name) for name in class_names) or _numbers(labels)
     if len(set(names)) != len(names):
         raise InputError(f"class_names must differ from each other, got {names}.")
     if len(names) < 2:
         raise InputError(f"labels must hold at least two classes, got {len(names)}: {names}.")
     return names
+
+
+def _numbers(labels: np.ndarray) -> tuple[str, ...]:
+    """Names 0, 1, ...; no more than inputs, as every class needs one."""
+    return tuple(str(k) for k in range(min(int(labels.max()) + 1, len(labels))))
 
 
 def _check_classes(name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
@@ -152,6 +149,22 @@ def _check_classes(name: str, labels: np.ndarray, class_names: tuple[str, ...]) 
 def _check_every_class_present(labels: np.ndarray, class_names: tuple[str, ...]) -> None:
     absent = [class_names[k] for k in set(range(len(class_names))) - set(labels.tolist())]
     if absent:
-        raise InputError(
-            f"labels must hold every class at least once, got no input of class {', '.join(absent)}."
-        )
+        raise InputError(f"labels must hold every class at least once, got no input of class {', '.join(absent)}.")
+
+
+# Compiled functions take tasks as arguments: arrays are traced, names are part of the function's signature.
+_ARRAYS = ("inputs", "targets", "labels", "test_inputs", "test_targets", "test_labels")
+
+
+def _flatten(task: Task) -> tuple[tuple[Any, ...], tuple[str, tuple[str, ...]]]:
+    return tuple(getattr(task, name) for name in _ARRAYS), (task.name, task.class_names)
+
+
+def _unflatten(names: tuple[str, tuple[str, ...]], arrays: tuple[Any, ...]) -> Task:
+    task = object.__new__(Task)  # the arrays were checked when the task was made, and may now be tracers
+    for name, value in zip((*_ARRAYS, "name", "class_names"), (*arrays, *names), strict=True):
+        object.__setattr__(task, name, value)
+    return task
+
+
+jax.tree_util.register_pytree_node(Task, _flatten, _unflatten)

@@ -20,7 +20,7 @@ def orthogonal(
     seed: int = 0,
     encoding: str = "one-hot",
 ) -> Task:
-    r"""Exactly orthogonal inputs: no structure but the classes, so that whatever the kernel shows was learned.
+    r"""Exactly orthogonal inputs: no structure, so that whatever the kernel shows was learned.
 
     \[ X X^T / N_0 = I \]
 
@@ -29,10 +29,12 @@ def orthogonal(
         class_ratios: fraction of the inputs in each class, in order; counts by the largest remainder.
         n_features: N0, at least P; P by default.
         seed: of the random rotation.
-        encoding: of the classes as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m, -1/m).
+        encoding: of the classes as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m,
+            -1/m).
 
     Raises:
-        InputError: N0 < P, or ratios that are not positive, do not sum to 1 or leave a class without an input.
+        InputError: N0 < P, or ratios that are not positive, do not sum to 1 or leave a class without an
+            input.
 
     Example:
         >>> import numpy as np
@@ -45,9 +47,7 @@ def orthogonal(
     """
     n_inputs, n_features = _sizes(n_inputs, n_features)
     if n_features < n_inputs:
-        raise InputError(
-            f"n_features must be at least n_inputs={n_inputs} for orthogonal inputs, got {n_features}."
-        )
+        raise InputError(f"n_features must be at least n_inputs={n_inputs} for orthogonal inputs, got {n_features}.")
     labels = sorted_labels(n_inputs, class_ratios)
     gaussian_matrix = np.random.default_rng(integer("seed", seed, 0)).standard_normal((n_features, n_inputs))
     q, r = np.linalg.qr(gaussian_matrix)
@@ -68,8 +68,8 @@ def gaussian(
 
     \[ x = s\, \mu_c + \sqrt{1 - s^2}\; \xi, \qquad |\mu_c|^2 = N_0, \quad \xi \sim \mathcal{N}(0, I) \]
 
-    The mean of $|x|^2 / N_0$ is 1 for every separation $s$. At $s = 0$ the classes are arbitrary: a network can fit
-    the training inputs, and its answers on test inputs stay at chance.
+    The mean of $|x|^2 / N_0$ is 1 for every separation $s$. At $s = 0$ the classes are arbitrary: a network
+    can fit the training inputs, and its answers on test inputs stay at chance.
 
     Args:
         n_inputs: P.
@@ -78,7 +78,8 @@ def gaussian(
         n_test: test inputs from the same law, in the same ratios; the training inputs do not depend on it.
         separation: s, from 0 to below 1.
         seed: of means and noise.
-        encoding: of the classes as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m, -1/m).
+        encoding: of the classes as targets, "one-hot" (1, 0), "plus-minus" (1, -1) or "centered" (1 - 1/m,
+            -1/m).
 
     Raises:
         InputError: a separation out of range, or ratios as in `orthogonal`.

@@ -1,0 +1,66 @@
+# Works from a fresh clone with Python >= 3.11, make and a C library; everything else goes into .venv.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTHONS := python3.13 python3.12 python3.11 python3
+# Plots need no display.
+export MPLBACKEND := agg
+
+.PHONY: help demo test verify lint docs clean
+
+help:
+	@echo "make demo    sample the toy tasks and MNIST, write the reports to demo/index.html"
+	@echo "make test    lint, types, layers, tests, doctests, and the code in README and docs"
+	@echo "make verify  slow statistical tests of the samplers"
+	@echo "make lint    style, types and layers only"
+	@echo "make docs    build the documentation into site/"
+	@echo "make clean   delete what the other commands made, .venv included"
+
+# An unfinished demo is resumed, a finished one is made again.
+demo: .venv/installed-demo
+	@if [ -e demo/index.html ]; then rm -rf demo; fi
+	$(BIN)/nonlazy demo --out demo
+
+test: lint
+	$(BIN)/pytest -m "not slow" tests
+	$(BIN)/pytest --doctest-modules nonlazy -W ignore::nonlazy.SamplingWarning
+
+verify: .venv/installed-dev
+	$(BIN)/pytest -m slow tests
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/installed-dev
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+.venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev --group docs
+	@touch $@ .venv/installed-demo
+
+# Of the candidates, the first that runs and is new enough: a name on the PATH may be a shim for nothing.
+$(BIN)/pip:
+	@for python in $(PYTHONS); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "nonlazy needs Python 3.11 or newer; none of $(PYTHONS) is. Install one, or: make PYTHONS=/path/to/python" >&2; exit 1; \
+	fi; \
+	if ! $$found -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+	  echo "$$found cannot make virtual environments: its venv or ensurepip module is missing" \
+	    "(on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; \
+	fi; \
+	echo "making .venv with $$($$found --version)"; $$found -m venv .venv

@@ -1,0 +1,5 @@
+"""`python -m nonlazy`."""
+
+from nonlazy.cli import main
+
+main()

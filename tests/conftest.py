@@ -1,0 +1,29 @@
+"""Small runs shared by several test files."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+import nonlazy as nl
+
+
+@pytest.fixture(scope="session")
+def task():
+    """Toy task with test inputs."""
+    return nl.tasks.gaussian(n_inputs=12, class_ratios=(0.5, 0.25, 0.25), n_features=16, n_test=9, separation=0.6)
+
+
+@pytest.fixture(scope="session")
+def posterior(task):
+    return nl.Posterior(nl.Model(width=10), task, temperature=1e-3)
+
+
+@pytest.fixture(scope="session")
+def tree(posterior):
+    """A short run that keeps everything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nl.SamplingWarning)
+        keep = ("readout", "kernel_blocks", "class_activity", "predictions", "kernels", "preactivations")
+        return nl.sample(posterior, chains=3, warmup=100, draws=60, progress=False, keep=keep)

@@ -1,0 +1,234 @@
+"""The command line: what it writes, and one clear sentence for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nonlazy as nl
+from nonlazy import cli, config, demo
+
+CONFIG = """
+title = "<b>A & B</b>"
+temperature = 1e-3
+[task]
+name = "gaussian"
+n_inputs = 12
+n_features = 16
+n_test = 9
+separation = 0.6
+[model]
+width = 10
+[sampling]
+chains = 2
+warmup = 30
+draws = 20
+"""
+
+
+def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of a command."""
+    monkeypatch.setattr(sys, "argv", ["nonlazy", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    captured = capsys.readouterr()
+    return exit_.value.code or 0, captured.out, captured.err
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG)
+    return file
+
+
+def test_run_writes_what_it_says(monkeypatch, capsys, config_file, tmp_path):
+    out = tmp_path / "out"
+    status, printed, _ = call(monkeypatch, capsys, "run", config_file, "--out", out)
+    assert status == 0
+    for name in ("samples.nc", "summary.json", "report.html", "figures"):
+        assert (out / name).exists()
+        assert str(out / name) in printed
+    assert not (out / "checkpoint").exists()
+    assert (out / "config.toml").read_text() == CONFIG
+    tree = nl.load(out / "samples.nc")
+    assert tree["posterior"]["predictions"].shape == (2, 20, 9, 3)
+    summary = json.loads((out / "summary.json").read_text())
+    np.testing.assert_allclose(
+        summary["kernel_blocks"], tree["posterior"]["kernel_blocks"].mean(["chain", "draw"]).values, rtol=1e-12
+    )
+    assert summary["test_error"]["mean_square"] == pytest.approx(
+        float(((tree["posterior"]["predictions"] - tree["constant_data"]["test_targets"]) ** 2).mean())
+    )
+    assert set(summary["code_fractions"]) == {str(code) for code in nl.code_fractions(tree).code.values}
+    figures = {file.name for file in (out / "figures").iterdir()}
+    assert {"activities.svg", "activities.png", "kernels.svg", "predictions.png", "codes.svg"} <= figures
+    report = (out / "report.html").read_text()
+    assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in report
+    assert "<b>A" not in report
+    assert summary["verdict"] in report
+
+
+def test_seed_and_quiet(monkeypatch, capsys, config_file, tmp_path):
+    readouts = []
+    for number, seed in enumerate((5, 5, 6)):
+        out = tmp_path / str(number)
+        status, printed, err = call(monkeypatch, capsys, "run", config_file, "--out", out, "--seed", seed, "--quiet")
+        assert (status, printed, err) == (0, "", "")
+        readouts.append(nl.load(out / "samples.nc")["posterior"]["readout"].values)
+    np.testing.assert_array_equal(readouts[0], readouts[1])
+    assert not np.array_equal(readouts[0], readouts[2])
+
+
+def test_finished_run_is_not_overwritten(monkeypatch, capsys, config_file, tmp_path):
+    out = tmp_path / "out"
+    call(monkeypatch, capsys, "run", config_file, "--out", out, "--quiet")
+    before = (out / "samples.nc").read_bytes()
+    status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", out)
+    assert status == 2
+    assert "holds a finished run" in err
+    assert (out / "samples.nc").read_bytes() == before
+
+
+def test_killed_run_goes_on(config_file, tmp_path):
+    """SIGTERM in the middle, then the same command again: the same draws as without the interruption."""
+    config_file.write_text(CONFIG.replace("draws = 20", "draws = 400").replace("warmup = 30", "warmup = 300"))
+    command = [sys.executable, "-m", "nonlazy", "run", str(config_file)]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "a")], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "a" / "checkpoint" / "configuration.json").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    if process.returncode != 0:  # it may have been faster than the signal
+        assert process.returncode == 130
+        assert f"Go on with: nonlazy run {config_file} --out {tmp_path / 'a'}" in err
+        subprocess.run([*command, "--out", str(tmp_path / "a"), "--quiet"], check=True)
+    subprocess.run([*command, "--out", str(tmp_path / "b"), "--quiet"], check=True)
+    a, b = (nl.load(tmp_path / name / "samples.nc")["posterior"].to_dataset() for name in "ab")
+    assert a.identical(b)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[task]", "[task"), "is no valid TOML"),
+        (("width = 10", "wdth = 10"), "model.wdth is not a known entry"),
+        (("width = 10", "width = 'ten'"), "model.width: input should be a valid integer"),
+        (("width = 10", "width = -1"), "width must be an integer of at least 1, got -1"),
+        (("width = 10", "activation = 'sigmoid'"), "activation must be one of"),
+        (("temperature = 1e-3", "temperature = 0"), "temperature must be a finite number greater than 0"),
+        (("chains = 2", "chains = 0"), "chains must be an integer of at least 1, got 0"),
+        (('name = "gaussian"', 'name = "xor"'), "task"),
+        (("n_inputs = 12", "n_inputs = 0"), "n_inputs must be an integer of at least 1, got 0"),
+        (('name = "gaussian"', ""), "task"),
+    ],
+)
+def test_bad_configuration(monkeypatch, capsys, tmp_path, change, message):
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG.replace(*change))
+    status, _, err = call(monkeypatch, capsys, "run", file, "--out", tmp_path / "out")
+    assert status == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--preset", "toy-quadratic"], "preset must be one of digits, mnist, toy-erf"),
+        (["run"], "Give either a configuration file or --preset NAME"),
+        (["run", "nowhere.toml"], "configuration nowhere.toml cannot be read: No such file"),
+    ],
+)
+def test_bad_command(monkeypatch, capsys, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert err.startswith("nonlazy: ")
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_folder_that_cannot_be_made(monkeypatch, capsys, config_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", tmp_path / "file" / "out")
+    assert status == 2
+    assert "output folder" in err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_output_folder_that_is_not_writable(monkeypatch, capsys, config_file, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o555)
+    status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", tmp_path / "out")
+    assert status == 2
+    assert "not writable" in err
+
+
+def test_folder_of_another_run(monkeypatch, capsys, config_file, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.toml").write_text("something else")
+    status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", out)
+    assert status == 2
+    assert "holds a run of another configuration" in err
+    assert [file.name for file in out.iterdir()] == ["config.toml"]
+
+
+def test_task_from_a_file(monkeypatch, capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", inputs=rng.normal(size=(8, 10)), labels=np.array(["cat"] * 4 + ["<i>dog"] * 4))
+    text = f'[task]\nname = "file"\npath = "{tmp_path / "data.npz"}"\n' + CONFIG[CONFIG.index("[model]") :]
+    (tmp_path / "config.toml").write_text("temperature = 1e-2\n" + text)
+    status, _, _ = call(monkeypatch, capsys, "run", tmp_path / "config.toml", "--out", tmp_path / "out", "--quiet")
+    assert status == 0
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;i&gt;dog" in report
+    assert "<i>dog" not in report
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"inputs": np.eye(3)}, "must hold inputs and labels, labels missing"),
+        ({"inputs": np.eye(3), "labels": np.arange(3), "extra": np.eye(2)}, "got extra too"),
+        ({"inputs": np.eye(3), "labels": np.array([object()] * 3)}, "is no .npz file of plain arrays"),
+    ],
+)
+def test_bad_data_file(tmp_path, arrays, message):
+    np.savez(tmp_path / "data.npz", **arrays)
+    task = config.FileTask(name="file", path=tmp_path / "data.npz")
+    with pytest.raises(nl.NonlazyError, match=message):
+        task.load()
+
+
+@pytest.mark.parametrize("name", config.presets())
+def test_presets_can_be_run(name):
+    settings = config.parse(config.read_preset(name), name)
+    assert settings.posterior().task.n_inputs >= 60
+
+
+def test_demo_links_its_reports(monkeypatch, capsys, tmp_path):
+    texts = {name: config.read_preset(name) for name in demo.PRESETS}
+
+    def small(name: str) -> str:
+        settings = tomllib.loads(texts[name])
+        return CONFIG.replace('"<b>A & B</b>"', f'"{settings["title"]}"')
+
+    monkeypatch.setattr(config, "read_preset", small)
+    status, printed, _ = call(monkeypatch, capsys, "demo", "--out", tmp_path / "demo")
+    assert status == 0
+    index = tmp_path / "demo" / "index.html"
+    assert printed.strip().splitlines()[-1] == f"Open {index}"
+    for name in demo.PRESETS:
+        assert f'href="{name}/report.html"' in index.read_text()
+        assert (Path(tmp_path) / "demo" / name / "report.html").exists()
