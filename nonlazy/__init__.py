@@ -9,7 +9,7 @@ Sample the weight posterior of a network in the non-lazy regime, and read its re
 >>> blocks = tree["posterior"]["kernel_blocks"].mean(["chain", "draw"])
 """
 
-from nonlazy import tasks
+from nonlazy import plot, tasks
 from nonlazy.codes import code_fractions
 from nonlazy.errors import CheckpointError, DataWarning, FileError, InputError, NonlazyError, SamplingWarning
 from nonlazy.io import load, save
@@ -32,6 +32,7 @@ __all__ = [
     "diagnose",
     "kernel_blocks",
     "load",
+    "plot",
     "sample",
     "save",
     "tasks",

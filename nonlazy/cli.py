@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,6 +16,8 @@ from nonlazy.errors import InputError, NonlazyError
 from nonlazy.pipeline import RunFolder
 from nonlazy.pipeline import run as run_pipeline
 from nonlazy.sampling import diagnose
+
+Result = TypeVar("Result")
 
 app = typer.Typer(
     help="What do wide neural networks represent after they have learned a task?",
@@ -70,7 +73,7 @@ def demo(out: Out = Path("demo"), seed: Seed = None, quiet: Quiet = False) -> No
     console.print(f"Open {index.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _interruptible(work, again: str):
+def _interruptible(work: Callable[[], Result], again: str) -> Result:
     try:
         return work()
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nonlazy import config
+from nonlazy.files import write_text
 from nonlazy.pipeline import RunFolder, run
 from nonlazy.report import IndexEntry, index_page
 
@@ -25,5 +26,5 @@ def demo(out: Path, seed: int | None, progress: bool, announce: Callable[[str], 
         verdict = json.loads(folder.summary.read_text())["verdict"]
         entries.append(IndexEntry(f"{name}/report.html", title, verdict, f"{name}/figures/activities.svg"))
     index = out / "index.html"
-    index.write_text(index_page("What do wide networks represent?", entries), encoding="utf-8")
+    write_text(index, index_page("What do wide networks represent?", entries))
     return index

@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from nonlazy.errors import FileError
-from nonlazy.sampling.checkpoint import write_atomically
+from nonlazy.files import write_atomically
 
 
 def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
@@ -17,7 +17,7 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     Raises:
         FileError: the place cannot be written; an older file of this name is left as it was.
     """
-    write_atomically(Path(path), lambda file: file.write(tree.to_netcdf(engine="h5netcdf")))
+    write_atomically(Path(path), lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
 
 
 def load(path: str | os.PathLike[str]) -> xr.DataTree:

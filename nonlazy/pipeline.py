@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -13,10 +12,10 @@ import xarray as xr
 from nonlazy import config, io
 from nonlazy.analysis import summarize
 from nonlazy.errors import FileError, SamplingWarning
+from nonlazy.files import write_text
 from nonlazy.posterior import Posterior
 from nonlazy.report import Picture, pictures, report_page
 from nonlazy.sampling import sample
-from nonlazy.sampling.checkpoint import write_atomically
 
 
 class RunFolder:
@@ -27,23 +26,14 @@ class RunFolder:
         self.samples, self.summary, self.report = path / "samples.nc", path / "summary.json", path / "report.html"
         self.config, self.figures, self.checkpoint = path / "config.toml", path / "figures", path / "checkpoint"
 
-    def prepare(self, text: str) -> None:
-        """Make the folder and write the configuration; refuse a folder that holds a finished or another run.
+    def check_free(self) -> None:
+        """Refuse a folder that holds a finished run; one that was interrupted has a checkpoint to go on from.
 
         Raises:
-            FileError: the folder cannot be written, or holds something that would be overwritten.
+            FileError: samples.nc exists and no checkpoint.
         """
         if self.samples.exists() and not self.checkpoint.exists():
             raise FileError(f"{self.path} holds a finished run; choose another folder with --out, or delete it.")
-        if self.config.exists() and self.config.read_text(encoding="utf-8") != text:
-            raise FileError(f"{self.path} holds a run of another configuration; choose another folder with --out.")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"output folder {self.path} cannot be made: {error.strerror}.") from error
-        if not os.access(self.path, os.W_OK):
-            raise FileError(f"output folder {self.path} is not writable.")
-        _write_text(self.config, text)
 
 
 def run(text: str, name: str, seed: int | None, folder: RunFolder, progress: bool, reproduce: str) -> xr.DataTree:
@@ -60,12 +50,13 @@ def run(text: str, name: str, seed: int | None, folder: RunFolder, progress: boo
     settings = config.parse(text, name)
     posterior = settings.posterior()
     options = settings.sampling.model_dump() | ({} if seed is None else {"seed": seed})
-    folder.prepare(text)
+    folder.check_free()
     with warnings.catch_warnings():
         # The report and the summary say it in full.
         warnings.simplefilter("ignore", SamplingWarning)
         tree = sample(posterior, **options, checkpoint=folder.checkpoint, progress=progress)
     io.save(tree, folder.samples)
+    write_text(folder.config, text)
     write_report(tree, posterior, settings.title, folder, reproduce)
     shutil.rmtree(folder.checkpoint)
     return tree
@@ -81,10 +72,6 @@ def write_report(
     for picture in drawn:
         for suffix in ("svg", "png"):
             picture.figure.savefig(folder.figures / f"{picture.name}.{suffix}")
-    _write_text(folder.summary, json.dumps(summary, indent=1))
-    _write_text(folder.report, report_page(title, summary, drawn, reproduce))
+    write_text(folder.summary, json.dumps(summary, indent=1))
+    write_text(folder.report, report_page(title, summary, drawn, reproduce))
     return drawn
-
-
-def _write_text(file: Path, text: str) -> None:
-    write_atomically(file, lambda stream: stream.write(text.encode()))

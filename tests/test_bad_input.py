@@ -113,6 +113,11 @@ def test_sample(posterior, options, message):
         nl.sample(posterior, **options)
 
 
+def test_temperature_below_double_precision(task):
+    with pytest.raises(nl.InputError, match="temperature 1e-30 is too low"):
+        nl.sample(nl.Posterior(nl.Model(width=4), task, 1e-30), progress=False)
+
+
 def test_log_density(posterior):
     with pytest.raises(nl.InputError, match="position must hold coordinates of shapes"):
         posterior.log_density((np.zeros((2, 2)),))
@@ -137,7 +142,7 @@ def test_codes_of_a_layer_that_is_not_there(tree):
 
 def test_checkpoint_folder_that_cannot_be_made(posterior, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(nl.FileError, match="checkpoint folder .* cannot be made"):
+    with pytest.raises(nl.FileError, match=r"checkpoint folder .* cannot be made"):
         nl.sample(posterior, checkpoint=tmp_path / "file" / "folder")
 
 

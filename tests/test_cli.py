@@ -101,10 +101,10 @@ def test_finished_run_is_not_overwritten(monkeypatch, capsys, config_file, tmp_p
 
 def test_killed_run_goes_on(config_file, tmp_path):
     """SIGTERM in the middle, then the same command again: the same draws as without the interruption."""
-    config_file.write_text(CONFIG.replace("draws = 20", "draws = 400").replace("warmup = 30", "warmup = 300"))
+    config_file.write_text(CONFIG.replace("draws = 20", "draws = 2000"))
     command = [sys.executable, "-m", "nonlazy", "run", str(config_file)]
     process = subprocess.Popen([*command, "--out", str(tmp_path / "a")], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "a" / "checkpoint" / "configuration.json").exists():
+    while not (tmp_path / "a" / "checkpoint" / "state.npz").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
@@ -163,7 +163,7 @@ def test_output_folder_that_cannot_be_made(monkeypatch, capsys, config_file, tmp
     (tmp_path / "file").write_text("")
     status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", tmp_path / "file" / "out")
     assert status == 2
-    assert "output folder" in err
+    assert "cannot be made" in err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
@@ -171,17 +171,16 @@ def test_output_folder_that_is_not_writable(monkeypatch, capsys, config_file, tm
     (tmp_path / "out").mkdir(mode=0o555)
     status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", tmp_path / "out")
     assert status == 2
-    assert "not writable" in err
+    assert "cannot be made" in err
 
 
 def test_folder_of_another_run(monkeypatch, capsys, config_file, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "config.toml").write_text("something else")
-    status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", out)
+    (tmp_path / "out" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoint" / "configuration.json").write_text('{"temperature": 0.5}')
+    status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", tmp_path / "out")
     assert status == 2
-    assert "holds a run of another configuration" in err
-    assert [file.name for file in out.iterdir()] == ["config.toml"]
+    assert "belongs to another run" in err
+    assert [file.name for file in (tmp_path / "out").rglob("*.*")] == ["configuration.json"]
 
 
 def test_task_from_a_file(monkeypatch, capsys, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import nonlazy as nl
 from nonlazy.analysis import summarize
@@ -30,8 +31,9 @@ def page(tree, drawn, tmp_path_factory):
 def test_every_figure_has_content(drawn):
     assert {p.name for p in drawn} >= {"activities", "kernels", "codes", "readout", "predictions", "block_traces"}
     for picture in drawn:
-        picture.figure.canvas.draw()
-        pixels = np.asarray(picture.figure.canvas.buffer_rgba())
+        canvas = FigureCanvasAgg(picture.figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())
         assert np.mean(np.any(pixels[..., :3] < 200, axis=-1)) > 0.01, picture.name
         assert picture.caption
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
@@ -51,7 +52,7 @@ def block_traces(blocks: Float[ArrayLike, "chain draw a b"], names: Sequence[str
     """Kernel block means along the draws, a line for each chain; within-class blocks in the class's colour."""
     blocks = np.asarray(blocks)
     n_labels = blocks.shape[-1]
-    for a, b in zip(*np.triu_indices(n_labels), strict=True):
+    for a, b in combinations_with_replacement(range(n_labels), 2):
         for chain in blocks[..., a, b]:
             ax.plot(chain, color=class_colour(a) if a == b else "0.55", lw=0.7, alpha=0.8)
     for a in range(n_labels):

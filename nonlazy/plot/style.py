@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, ordered by lightness so that neighbours differ in grey too.
 CLASS_COLOURS = (
@@ -26,7 +28,7 @@ SEQUENTIAL = "viridis"
 # For values around a reference in the middle.
 DIVERGING = "RdBu_r"
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 100,
     "savefig.dpi": 160,
@@ -55,7 +57,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def subplots(rows: int, columns: int, width: float, height: float) -> tuple[plt.Figure, list[list[plt.Axes]]]:
-    """A figure of panels of the given size in inches, without touching pyplot's list of open figures."""
-    figure = mpl.figure.Figure(figsize=(columns * width, rows * height), layout="constrained")
+def subplots(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of panels of the given size in inches, outside pyplot, which would keep it in memory."""
+    figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False).tolist()

@@ -73,7 +73,7 @@ class Reduced(NamedTuple):
         readout = draw_readout(
             key_readout,
             self.model.phi(layers[-1]),
-            self.task.targets,
+            jnp.asarray(self.task.targets),
             self.readout_variance,
             self.model.output_scale,
             self.temperature,
@@ -102,8 +102,8 @@ class Plain(NamedTuple):
         first, *deeper, readout = position
         scale = layer_scale(self.model.weight_stds[0], self.task.n_features)
         test = np.zeros((0, self.task.n_features)) if self.task.test_inputs is None else self.task.test_inputs
-        layers = self.model.preactivations(scale * self.task.inputs @ first, deeper)
-        test_layers = self.model.preactivations(scale * test @ first, deeper)
+        layers = self.model.preactivations(jnp.asarray(scale * self.task.inputs) @ first, deeper)
+        test_layers = self.model.preactivations(jnp.asarray(scale * test) @ first, deeper)
         return Network(layers, test_layers, jnp.sqrt(self.readout_variance) * readout)
 
     def log_density(self, position: Position) -> Float[Array, ""]:

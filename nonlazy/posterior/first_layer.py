@@ -14,9 +14,11 @@ import warnings
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from nonlazy.compilation import double_precision
 from nonlazy.errors import DataWarning, InputError
 from nonlazy.model import Model
 from nonlazy.prior import layer_scale
@@ -30,9 +32,9 @@ class FirstLayer(NamedTuple):
     otherwise F is (P, R).
     """
 
-    factor: Float[np.ndarray, "P R"] | Float[np.ndarray, " P"]
-    test_mean: Float[np.ndarray, "T R"]
-    test_noise: Float[np.ndarray, "T S"]
+    factor: Float[Array, "P R"] | Float[Array, " P"]
+    test_mean: Float[Array, "T R"]
+    test_noise: Float[Array, "T S"]
 
     @property
     def rank(self) -> int:
@@ -49,6 +51,7 @@ class FirstLayer(NamedTuple):
         return self.test_mean @ coordinates + self.test_noise @ noise
 
 
+@double_precision
 def whiten(model: Model, task: Task) -> FirstLayer:
     """The whitened first layer of a model on a task's inputs.
 
@@ -72,12 +75,12 @@ def whiten(model: Model, task: Task) -> FirstLayer:
     diagonal = np.diagonal(factor)
     orthogonal = rank == task.n_inputs and np.allclose(factor, np.diag(diagonal), rtol=0, atol=1e-12 * s[0])
     noise = _row_factor(test - test_mean @ vt)
-    return FirstLayer(diagonal if orthogonal else factor, test_mean @ rotation, noise)
+    return FirstLayer(*map(jnp.asarray, (diagonal if orthogonal else factor, test_mean @ rotation, noise)))
 
 
 def _row_factor(rows: Float[np.ndarray, "T N0"]) -> Float[np.ndarray, "T S"]:
     """A factor E with E E^T = rows rows^T and no more columns than needed."""
-    return rows if rows.shape[1] <= rows.shape[0] else np.linalg.qr(rows.T, mode="r").T
+    return rows if rows.shape[1] <= rows.shape[0] else np.asarray(np.linalg.qr(rows.T, mode="r")).T
 
 
 def check_duplicates(inputs: Float[np.ndarray, "P N0"]) -> None:
@@ -110,9 +113,9 @@ def _warn_if_singular(model: Model, task: Task, span: Float[np.ndarray, "P R"]) 
             f"{reason}. A linear network keeps a training error of at least {unfitted:.2g} per element at any temperature; "
             "use fewer inputs than features, or do not centre them.",
             DataWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     elif centred:
         warnings.warn(
-            f"{reason}. Networks without biases fit such data badly; do not centre them.", DataWarning, stacklevel=4
+            f"{reason}. Networks without biases fit such data badly; do not centre them.", DataWarning, stacklevel=5
         )

@@ -15,6 +15,8 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
 Scalar = Float[Array, ""] | float
+# features, Cholesky factor of C, C^-1 Y, scale
+_Residuals = tuple[Array, Array, Array, Scalar]
 
 
 def cholesky_of_covariance(features: Float[Array, "P N"], scale: Scalar, temperature: Scalar) -> Float[Array, "P P"]:
@@ -34,7 +36,9 @@ def log_marginal_likelihood(
     return _forward(features, targets, scale, temperature)[0]
 
 
-def _forward(features, targets, scale, temperature):
+def _forward(
+    features: Float[Array, "P N"], targets: Float[Array, "P m"], scale: Scalar, temperature: Scalar
+) -> tuple[Float[Array, ""], _Residuals]:
     n_inputs, n_outputs = targets.shape
     chol = cholesky_of_covariance(features, scale, temperature)
     a = cho_solve((chol, True), targets)
@@ -43,7 +47,7 @@ def _forward(features, targets, scale, temperature):
     return value, (features, chol, a, scale)
 
 
-def _backward(residuals, cotangent):
+def _backward(residuals: _Residuals, cotangent: Float[Array, ""]) -> tuple[Array, ...]:
     features, chol, a, scale = residuals
     n_outputs = a.shape[1]
     by_features = scale * (a @ (a.T @ features) - n_outputs * cho_solve((chol, True), features))

@@ -52,6 +52,7 @@ class Posterior:
         self.model = model
         self.task = task
         self.temperature = positive("temperature", temperature)
+        assert model.readout_scaling is not None  # the model has put in its default
         self.readout_variance = prior.readout_variance(model.readout_std, model.readout_scaling, task.n_inputs)
         self._first_layer = whiten(model, task)
 

@@ -122,10 +122,11 @@ def predictions(view: View) -> Picture | None:
             f"output for {view.output_names[output]}"
         )
     caption = (
-        f"Mean of the network's output on the test inputs, with one standard deviation over the draws. Mean squared error per "
-        f"output {found.error:.4f} = bias² {found.bias:.4f} + variance {found.variance_part:.4f}; "
-        f"{100 * found.misclassified:.1f} % of the test inputs are misclassified by the mean."
+        "Mean of the network's output on the test inputs, with one standard deviation over the draws. Mean squared error "
+        f"per output {found.error:.4f} = bias² {found.bias:.4f} + variance {found.variance_part:.4f}."
     )
+    if np.isfinite(found.misclassified):
+        caption += f" The mean misclassifies {100 * found.misclassified:.1f} % of the test inputs."
     return Picture("predictions", "Predictions on test inputs", caption, figure)
 
 

@@ -28,13 +28,17 @@ def initial() -> StepSize:
     return StepSize(*(jnp.array(x, dtype=int if isinstance(x, int) else float) for x in state))
 
 
-def current(state: StepSize, warming_up: Array) -> Float[Array, ""]:
+def current(state: StepSize, warming_up: Array | bool) -> Float[Array, ""]:
     """Step size of the next transition: the trial value in warm-up, the average of the last window after it."""
     return jnp.exp(jnp.where(warming_up, state.log_step_size, state.log_step_size_avg))
 
 
 def update(
-    state: StepSize, acceptance_rate: Float[Array, ""], iteration: Int[Array, ""], warmup: Int[Array, ""], target: float
+    state: StepSize,
+    acceptance_rate: Float[Array, ""],
+    iteration: Int[Array, ""],
+    warmup: Int[Array, ""] | int,
+    target: float,
 ) -> StepSize:
     """State after a warm-up transition with this mean acceptance rate."""
     init, step, final = dual_averaging_adaptation(target)

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nonlazy.compilation import COMPILER_OPTIONS
+from nonlazy.errors import InputError
 from nonlazy.posterior import Network, Plain, Position, Reduced
 from nonlazy.sampling import adaptation
-from nonlazy.sampling.method import ChainState, Method
+from nonlazy.sampling.method import ChainState, Info, Method
 from nonlazy.sampling.recording import record
 
 Buffers = dict[str, Array]
@@ -68,6 +69,11 @@ class Sampler(NamedTuple):
         """The chains at their first positions."""
         n, depth, inputs = self.schedule.chains, self.density.model.depth, self.density.task.n_inputs
         states = ChainState(positions, *_log_densities(self.density, positions))
+        if not jnp.isfinite(states.logdensity).all():
+            raise InputError(
+                f"temperature {self.density.temperature:.3g} is too low: at the start the log density is not finite in double "
+                "precision, because the covariance of the outputs is singular. Raise the temperature."
+            )
         return Chains(states, adaptation.initial(), jnp.zeros((), int), jnp.zeros((n, depth, inputs, inputs)))
 
     def seconds_of_first_transition(self, chains: Chains) -> float:
@@ -143,7 +149,7 @@ def _advance(
 
 
 def _transition(
-    density: Reduced | Plain, method: Method, warmup: Int[Array, ""], key: Array, chains: Chains
+    density: Reduced | Plain, method: Method, warmup: Int[Array, ""] | int, key: Array, chains: Chains
 ) -> tuple[Chains, dict[str, Array]]:
     """One transition of every chain, the step size tuned if the warm-up lasts; and its statistics, by name."""
     warming_up = chains.iteration < warmup
@@ -151,7 +157,7 @@ def _transition(
     key_steps, key_chains = jax.random.split(key)
     n_steps = method.n_steps(key_steps, step_size)
 
-    def step(key: Array, state: ChainState):
+    def step(key: Array, state: ChainState) -> tuple[ChainState, Info]:
         return method.step(key, state, density.log_density, step_size, n_steps)
 
     states, info = jax.vmap(step)(jax.random.split(key_chains, len(chains.kernel_sum)), chains.chains)

@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from nonlazy.errors import CheckpointError, FileError
+from nonlazy.files import write_atomically, write_text
 from nonlazy.sampling.chains import Chains
 
 Arrays = dict[str, np.ndarray]
@@ -49,7 +49,7 @@ class Checkpoint:
         file = self.folder / "configuration.json"
         expected = json.loads(json.dumps(configuration))
         if not file.exists():
-            write_atomically(file, lambda f: f.write(json.dumps(configuration, indent=1).encode()))
+            write_text(file, json.dumps(configuration, indent=1))
             return
         try:
             found = json.loads(file.read_text())
@@ -96,7 +96,7 @@ class Checkpoint:
 
     def _write(self, file: Path, arrays: Arrays) -> None:
         # The stubs of savez take no dictionary of arrays beside its flag.
-        write_atomically(file, lambda f: np.savez(f, **arrays))  # type: ignore[arg-type]
+        write_atomically(file, lambda path: np.savez(path, **arrays))  # type: ignore[arg-type]
 
     def _read(self, file: Path) -> Arrays:
         try:
@@ -111,24 +111,6 @@ class Checkpoint:
             f"checkpoint file {file} is damaged or incomplete. Nothing was changed; delete the folder {self.folder} to "
             "start the run again."
         )
-
-
-def write_atomically(file: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file beside its place, flush it to disk and rename it.
-
-    Raises:
-        FileError: the folder is not writable, or the disk is full; an older file of this name is left as it was.
-    """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FileError(f"{file} cannot be written: {error.strerror or error}.") from error
 
 
 def _short(value: Any) -> str:

@@ -43,8 +43,9 @@ class ProgressBar:
             console=Console(stderr=True),
             disable=not shown,
         )
-        fields = {"detail": "", "since": time.monotonic(), "seconds_per_transition": None}
-        self._task = self._progress.add_task("compiling", total=transitions, **fields)
+        self._task = self._progress.add_task(
+            "compiling", total=transitions, detail="", since=time.monotonic(), seconds_per_transition=None
+        )
 
     def update(self, phase: str, transitions: int, seconds_per_transition: float, detail: str) -> None:
         """Show that this many transitions are made and the next ones are under way."""

