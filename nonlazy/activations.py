@@ -9,7 +9,7 @@ relu       \(\max(0, z)\)                                   1
 tanh       \(\tanh z\)                                      0
 =========  =============================================  ==========
 
-The erf activation is the sigmoidal function of the source (theory section 1), between 0 and 1 with slope 1/2 at 0.
+The erf activation is the sigmoidal function of van Meegen and Sompolinsky (2025), between 0 and 1 with slope 1/2 at 0.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,8 @@ def demo(out: Out = Path("demo"), seed: Seed = None, quiet: Quiet = False) -> No
 
 
 def _interruptible(work: Callable[[], Result], again: str) -> Result:
+    # SIGTERM, which clusters send, is treated like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work()
     except KeyboardInterrupt:

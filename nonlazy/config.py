@@ -39,19 +39,17 @@ class OrthogonalTask(Section):
 class GaussianTask(OrthogonalTask):
     name: Literal["gaussian"]  # type: ignore[assignment]
     n_test: int = 0
-    separation: float = 0.5
+    separation: float = 0.0
 
     def load(self) -> tasks.Task:
         return tasks.gaussian(**self.model_dump(exclude={"name"}, exclude_none=True))
 
 
-class ImageTask(Section):
-    name: Literal["digits", "mnist", "fashion_mnist", "cifar10"]
-    classes: list[int] = [0, 1, 2]
+class DigitsTask(Section):
+    name: Literal["digits"]
+    classes: list[int | str] = [0, 1, 2]
     n_train: int = 100
     n_test: int | None = None
-    source: str | None = None
-    data_home: str | None = None
     normalize: bool = True
     center: str = "none"
     encoding: str = "one-hot"
@@ -59,6 +57,12 @@ class ImageTask(Section):
 
     def load(self) -> tasks.Task:
         return getattr(tasks, self.name)(**self.model_dump(exclude={"name"}, exclude_none=True))
+
+
+class ImageTask(DigitsTask):
+    name: Literal["mnist", "fashion_mnist", "cifar10"]  # type: ignore[assignment]
+    source: str | None = None
+    data_home: str | None = None
 
 
 class FileTask(Section):
@@ -118,7 +122,7 @@ class Config(Section):
 
     title: str = "A run of nonlazy"
     temperature: float = 1e-5
-    task: Annotated[OrthogonalTask | GaussianTask | ImageTask | FileTask, Field(discriminator="name")]
+    task: Annotated[OrthogonalTask | GaussianTask | DigitsTask | ImageTask | FileTask, Field(discriminator="name")]
     model: ModelConfig = ModelConfig()
     sampling: SamplingConfig = SamplingConfig()
 

@@ -26,7 +26,7 @@ def load(path: str | os.PathLike[str]) -> xr.DataTree:
     Raises:
         FileError: no such file, or one that is damaged or no netCDF file.
 
-    Example:
+    Examples:
         >>> import nonlazy as nl
         >>> nl.load("nowhere.nc")
         Traceback (most recent call last):

@@ -42,7 +42,7 @@ def kernel_blocks(kernel: ArrayLike, labels: ArrayLike) -> Float[np.ndarray, "..
     Raises:
         InputError: a kernel that is not square, or labels of another length.
 
-    Example:
+    Examples:
         >>> import nonlazy as nl
         >>> nl.kernel_blocks([[1.0, 0.5, 0.1], [0.5, 1.0, 0.3], [0.1, 0.3, 1.0]], ["a", "a", "b"])
         array([[0.5, 0.2],

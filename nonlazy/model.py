@@ -39,12 +39,12 @@ class Model:
             \(\sigma_a^2 = s_a^2 P^{-e}\) with e = `readout_scaling`.
         weight_std: \(\sigma_l\), one number for all hidden layers or one for each.
         readout_scaling: exponent e; None picks 1/L for activations homogeneous of degree one at large arguments, 1 for
-            saturating ones, and 0 in the lazy regime (theory section 1).
+            saturating ones, and 0 in the lazy regime (docs, The model: Scalings).
 
     Raises:
         InputError: a value outside these ranges; an activation that is unknown, not elementwise or not finite.
 
-    Example:
+    Examples:
         >>> import nonlazy as nl
         >>> nl.Model(depth=2, width=50, activation="relu").readout_scaling
         0.5

@@ -10,7 +10,8 @@ e, saturating                            1
 e, lazy                                  0
 =======================================  ===========================================================
 
-The readout's variance shrinks with P in the non-lazy regime so that learned kernel entries stay O(1) (theory section 1).
+The readout's variance shrinks with P in the non-lazy regime so that learned kernel entries stay O(1)
+(van Meegen and Sompolinsky 2025).
 """
 
 from __future__ import annotations

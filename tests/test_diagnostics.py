@@ -71,7 +71,7 @@ def test_divergences_and_acceptance(healthy):
 
 def test_training_error_above_the_temperature(healthy):
     healthy["sample_stats"]["training_error"].values[:] *= 50
-    assert "is 50 times the temperature" in warnings_of(healthy)
+    assert "is far above what the temperature explains, about 0.0035" in warnings_of(healthy)
 
 
 def test_temperature_that_is_not_low(healthy):

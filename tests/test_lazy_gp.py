@@ -82,7 +82,7 @@ def infinite_width(activation, depth):
 
 
 @cache
-def finite_width(activation, depth, width, n=40_000, seed=0):
+def finite_width(activation, depth, width, n=20_000, seed=0):
     """Mean, variance of the outputs at this width, and their standard errors."""
     rng = np.random.default_rng(seed)
     size, found = INPUTS + TEST, []
@@ -109,8 +109,8 @@ def finite_width(activation, depth, width, n=40_000, seed=0):
 @depths
 def test_finite_width_approaches_the_gaussian_process_like_one_over_width(activation, depth):
     """Twice the answer at 2 N minus that at N has no 1/N term left: it must be the closed form, within sampling errors."""
-    one, error_one = finite_width(activation, depth, 100)
-    two, error_two = finite_width(activation, depth, 200, seed=1)
+    one, error_one = finite_width(activation, depth, 300)
+    two, error_two = finite_width(activation, depth, 600, seed=1)
     z = (2 * two - one - infinite_width(activation, depth)) / np.hypot(2 * error_two, error_one)
     assert_close(dict(enumerate(z)))
 
@@ -148,9 +148,9 @@ def compare(activation, depth, **settings):
     assert_close(scores)
 
 
-@pytest.mark.parametrize("activation", ["erf", "relu"])
+@pytest.mark.parametrize("activation", ["erf"])
 def test_hmc(activation):
-    compare(activation, 1)
+    compare(activation, 1, draws=600)
 
 
 @pytest.mark.slow

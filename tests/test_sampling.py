@@ -116,6 +116,14 @@ def test_start_from_given_coordinates(posterior):
     assert np.abs(tree["posterior"]["preactivations"].values).mean() > 5  # about 0.8 under the prior
 
 
+def test_starts_do_not_share_random_numbers(posterior):
+    """Linked noise would pull chains from different starts together and hide that they disagree."""
+    options = {"chains": 1, "warmup": 0, "draws": 1, "keep": (), "method": "mala"}
+    starts = [tuple(np.full(shape, value) for shape in posterior.reduced.shapes) for value in (0.0, 1e-12)]
+    a, b = (sample(posterior, start=start, **options)["posterior_predictive"]["targets"] for start in starts)
+    assert np.abs(a.values - b.values).max() > 1e-3
+
+
 def test_depth_two_layers_are_recorded(task):
     tree = sample(nl.Posterior(nl.Model(depth=2, width=8, activation="relu"), task, temperature=1e-2))
     assert tree["posterior"]["kernel_blocks"].shape == (2, 20, 2, 3, 3)

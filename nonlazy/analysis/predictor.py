@@ -2,7 +2,7 @@ r"""Mean and variance of the predictor over the posterior, and the test error sp
 
 \[ \langle (y - f(x))^2 \rangle = (y - \langle f(x) \rangle)^2 + \mathrm{Var} f(x) \]
 
-averaged over test inputs and outputs (theory section 6).
+averaged over test inputs and outputs.
 """
 
 from __future__ import annotations

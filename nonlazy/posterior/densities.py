@@ -1,4 +1,4 @@
-r"""Two forms of the posterior over the same networks: with and without the exact reductions of theory section 3.
+r"""Two forms of the posterior over the same networks: with and without the exact reductions.
 
 Both have standard normal coordinates, so that the prior needs no metric of its own:
 

@@ -5,7 +5,7 @@ With the singular value decomposition \(\sigma_1 X / \sqrt{N_0} = U S V^T\) of r
 \[ z^1 = F \epsilon, \qquad F F^T = K_0, \qquad \epsilon \in \mathbb{R}^{R \times N} \text{ standard normal}, \]
 
 and on test inputs \(z^1 = B \epsilon + E \eta\), where \(B \epsilon\) is the mean given the training preactivations,
-\(k_0(x)^T K_0^{-1} z^1\), and \(E E^T\) the conditional covariance (theory section 6).
+\(k_0(x)^T K_0^{-1} z^1\), and \(E E^T\) the conditional covariance.
 """
 
 from __future__ import annotations

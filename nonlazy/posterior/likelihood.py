@@ -2,7 +2,7 @@ r"""The likelihood of the targets with the readout integrated out, with its grad
 
 \[ y_r \mid \Phi \sim N(0, C), \qquad C = v\, \Phi \Phi^T + T I, \qquad v = \sigma_a^2 \cdot \text{output scale}^2 \]
 
-(theory section 3, item 1). Differentiating through the Cholesky factor would cost about twice as much.
+Differentiating through the Cholesky factor would cost about twice as much.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def draw_readout(
     output_scale: Scalar,
     temperature: Scalar,
 ) -> Float[Array, "N m"]:
-    r"""Exact draw of the readout given the features (theory section 3, item 1).
+    r"""Exact draw of the readout given the features.
 
     \[ a = a_0 + \sigma_a^2 o\, \Phi^T C^{-1} (Y - o\, \Phi a_0 - \sqrt{T} \xi), \qquad
        a_0 \sim N(0, \sigma_a^2), \; \xi \sim N(0, 1) \]

@@ -26,18 +26,18 @@ class Posterior:
     Args:
         model: the network and its prior.
         task: training inputs (P, N0) and targets (P, m), optionally test inputs.
-        temperature: T > 0. The training error is about T per element; the theory's zero-temperature statements hold for
-            N T << 1 (non-lazy).
+        temperature: T > 0. In the non-lazy regime the outputs miss the targets by N T t with t of order 1 to 10, so that
+            the training error, about T + (N T t)^2 per element, vanishes for N T << 1.
 
     Attributes:
-        readout_variance: prior variance of a readout weight, sigma_a^2 (theory section 1).
-        reduced: density over the hidden coordinates, readout integrated out (theory section 3).
+        readout_variance: prior variance of a readout weight, sigma_a^2.
+        reduced: density over the hidden coordinates, readout integrated out, first layer whitened.
         plain: density over all weights.
 
     Raises:
         InputError: a temperature that is not positive; equal training inputs.
 
-    Example:
+    Examples:
         >>> import nonlazy as nl
         >>> posterior = nl.Posterior(nl.Model(width=50), nl.tasks.orthogonal(n_inputs=20), temperature=1e-4)
         >>> posterior.readout_variance
@@ -74,7 +74,8 @@ class Posterior:
         r"""Log density of targets and coordinates, in double precision.
 
         reduced: \(\log N(Y \mid 0, C) + \log N(\epsilon, W^2, \ldots \mid 0, 1)\), with
-        \(C = \sigma_a^2 o^2\, \Phi \Phi^T + T I\) and o the output scale (theory section 3);
+        \(C = \sigma_a^2 o^2\, \Phi \Phi^T + T I\) and o the output scale.
+
         plain: \(\log N(Y \mid f, T I) + \log N(W^1, \ldots, W^L, a / \sigma_a \mid 0, 1)\).
 
         Args:

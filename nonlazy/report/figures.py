@@ -148,6 +148,7 @@ def training_error(view: View) -> Picture:
     errors = view.tree["sample_stats"]["training_error"].values
     plot.training_error(errors, view.configuration["temperature"], axes[0][0])
     caption = (
-        "Mean squared training error per element along the draws. At equilibrium it is of the order of the temperature."
+        "Mean squared training error per element along the draws. At equilibrium it is about T + (N T t)², with t of order 1 "
+        "to 10."
     )
     return Picture("training_error", "Training error", caption, figure)

@@ -48,7 +48,7 @@ def sample(
     thin: int = 1,
     parametrization: str = "reduced",
 ) -> DataTree:
-    """Draw networks from the posterior by Markov chains (theory section 3).
+    """Draw networks from the posterior by Markov chains.
 
     Args:
         posterior: model, task and temperature.
@@ -78,7 +78,7 @@ def sample(
     Warns:
         SamplingWarning: draws that should not be trusted as they are, in plain words.
 
-    Example:
+    Examples:
         >>> import nonlazy as nl
         >>> posterior = nl.Posterior(nl.Model(width=20), nl.tasks.orthogonal(n_inputs=12), temperature=1e-3)
         >>> tree = nl.sample(posterior, chains=2, warmup=200, draws=100, progress=False)
@@ -95,6 +95,9 @@ def sample(
     density = jax.device_put(posterior.density(parametrization))
     sampler = Sampler(density, METHODS[one_of("method", method, METHODS)], schedule, kept, jax.random.key(seed))
     positions = first_positions(start, density, sampler)
+    if not isinstance(start, str):
+        # Common random numbers pull chains from different starts together and would hide that they disagree.
+        sampler = sampler._replace(key=jax.random.fold_in(sampler.key, int(_fingerprint(*positions)[:8], 16)))
     task = posterior.task
     configuration = posterior.describe() | {
         "sampling": schedule._asdict()

@@ -49,7 +49,7 @@ def from_arrays(
             test labels that do not occur in training; targets that do not say which class an input belongs
             to.
 
-    Example:
+    Examples:
         >>> from nonlazy import tasks
         >>> task = tasks.from_arrays([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], ["dog", "cat", "dog"])
         >>> task.class_names, task.labels

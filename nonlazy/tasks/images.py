@@ -42,7 +42,7 @@ def digits(
 
     Arguments and errors as in `mnist`, without `source` and `data_home`.
 
-    Example:
+    Examples:
         >>> from nonlazy import tasks
         >>> tasks.digits(classes=(3, 8), n_train=60, n_test=100)
         Task('digits', n_inputs=60, n_features=64, n_outputs=2, n_test=100, class_names=('3', '8'))
@@ -86,7 +86,7 @@ def mnist(
         InputError: unknown classes, more images asked for than there are, or a file with other content.
         FileError: a source that does not exist or cannot be reached.
 
-    Example:
+    Examples:
         >>> from nonlazy import tasks
         >>> tasks.mnist(classes=(0, 1, 2), n_train=99, n_test=999)
         Task('mnist', n_inputs=99, n_features=784, n_outputs=3, n_test=999, class_names=('0', '1', '2'))
@@ -114,7 +114,7 @@ def fashion_mnist(
 
     Arguments and errors as in `mnist`; the source is "openml" or the path of an .npz file.
 
-    Example:
+    Examples:
         >>> from nonlazy import tasks
         >>> tasks.fashion_mnist(classes=("sandal", "bag"))  # doctest: +SKIP
     """
@@ -140,7 +140,7 @@ def cifar10(
     official folder cifar-10-batches-py. Its files are pickles, which can run code: here they are read by an
     unpickler that builds arrays and containers only and refuses everything else.
 
-    Example:
+    Examples:
         >>> from nonlazy import tasks
         >>> tasks.cifar10(classes=("airplane", "bird"), source="cifar-10-batches-py")  # doctest: +SKIP
     """

@@ -32,7 +32,7 @@ class Task:
         InputError: wrong shapes, lengths that differ, entries that are not finite, fewer than two classes, or
             a class without a training input.
 
-    Example:
+    Examples:
         >>> from nonlazy.tasks import Task
         >>> Task(inputs=[[1.0, 0.0], [0.0, 1.0]], targets=[[1.0], [-1.0]], labels=[0, 1])
         Task('task', n_inputs=2, n_features=2, n_outputs=1, n_test=0, class_names=('0', '1'))

@@ -36,7 +36,7 @@ def orthogonal(
         InputError: N0 < P, or ratios that are not positive, do not sum to 1 or leave a class without an
             input.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from nonlazy import tasks
         >>> task = tasks.orthogonal(n_inputs=8)
@@ -84,7 +84,7 @@ def gaussian(
     Raises:
         InputError: a separation out of range, or ratios as in `orthogonal`.
 
-    Example:
+    Examples:
         >>> from nonlazy import tasks
         >>> tasks.gaussian(n_inputs=20, class_ratios=(0.5, 0.5), n_features=50, n_test=10, separation=0.6)
         Task('gaussian', n_inputs=20, n_features=50, n_outputs=2, n_test=10, class_names=('0', '1'))
