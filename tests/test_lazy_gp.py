@@ -1,7 +1,7 @@
 """The lazy regime: predictions on test inputs against Gaussian processes with kernels in closed form.
 
-At width N the posterior differs from its limit of infinite width by O(1/N). That term is not guessed: features drawn from
-the prior and weighted by the likelihood of the targets give the exact answer at this N, which is first shown to
+At width N the posterior differs from its limit of infinite width by O(1/N). That term is not guessed: features drawn
+from the prior and weighted by the likelihood of the targets give the exact answer at this N, which is first shown to
 approach the closed form like 1/N, and then to be what the sampler gives.
 """
 
@@ -11,14 +11,14 @@ from functools import cache
 
 import numpy as np
 import pytest
-from helpers import assert_close, z_scores
+from helpers import SIGMAS, assert_close, mean_and_error, z_score
 from scipy.special import erf
 
 import nonlazy as nl
 
 pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
 
-WIDTH, INPUTS, FEATURES, TEST, T = 300, 8, 12, 3, 0.1
+INPUTS, FEATURES, TEST, T = 8, 12, 3, 0.1
 READOUT_STD, WEIGHT_STDS = 2.0, (1.3, 0.9)
 
 PHI = {
@@ -105,17 +105,19 @@ def finite_width(activation, depth, width, n=20_000, seed=0):
     return average, np.sqrt(p**2 @ (values - average) ** 2)
 
 
-@activations
-@depths
+@pytest.mark.parametrize(
+    ("activation", "depth"),
+    [pytest.param(a, d, marks=[] if (a, d) == ("erf", 1) else pytest.mark.slow) for a in PHI for d in (1, 2)],
+)
 def test_finite_width_approaches_the_gaussian_process_like_one_over_width(activation, depth):
-    """Twice the answer at 2 N minus that at N has no 1/N term left: it must be the closed form, within sampling errors."""
+    """Twice the answer at 2 N minus that at N has no 1/N term left: it must be the closed form, to sampling errors."""
     one, error_one = finite_width(activation, depth, 300)
     two, error_two = finite_width(activation, depth, 600, seed=1)
     z = (2 * two - one - infinite_width(activation, depth)) / np.hypot(2 * error_two, error_one)
     assert_close(dict(enumerate(z)))
 
 
-def compare(activation, depth, **settings):
+def compare(activation, depth, width, **settings):
     inputs, labels, targets = data()
     task = nl.tasks.from_arrays(
         inputs[:INPUTS],
@@ -127,7 +129,7 @@ def compare(activation, depth, **settings):
     )
     model = nl.Model(
         depth=depth,
-        width=WIDTH,
+        width=width,
         activation=activation,
         regime="lazy",
         readout_std=READOUT_STD,
@@ -136,28 +138,28 @@ def compare(activation, depth, **settings):
     settings = {"warmup": 200, "draws": 1000, "keep": ("predictions",), "progress": False} | settings
     tree = nl.sample(nl.Posterior(model, task, T), **settings)
     predictions = tree["posterior"]["predictions"].values[..., 0]
-    (exact, errors), limit = finite_width(activation, depth, WIDTH), infinite_width(activation, depth)
+    (exact, errors), limit = finite_width(activation, depth, width), infinite_width(activation, depth)
     scores = {}
     for i in range(TEST):
-        draws = {f"mean {i}": predictions[..., i], f"variance {i}": (predictions[..., i] - exact[i]) ** 2}
-        expected = {f"mean {i}": exact[i], f"variance {i}": exact[TEST + i]}
-        scores |= z_scores(draws, expected)
-        # The width is large: the limit itself is close, though not within Monte Carlo errors for ever.
-        assert abs(predictions[..., i].mean() - limit[i]) < 0.05
-        assert abs(predictions[..., i].var() / limit[TEST + i] - 1) < 0.15
+        squares = (predictions[..., i] - exact[i]) ** 2
+        scores[f"mean {i}"] = z_score(predictions[..., i], exact[i], errors[i])
+        scores[f"variance {i}"] = z_score(squares, exact[TEST + i], errors[TEST + i])
+        # The limit itself, with twice the O(1/N) term as room for the terms of higher order.
+        room = 2 * np.abs(exact - limit) + SIGMAS * errors
+        assert abs(predictions[..., i].mean() - limit[i]) < room[i] + SIGMAS * mean_and_error(predictions[..., i])[1]
+        assert abs(squares.mean() - limit[TEST + i]) < room[TEST + i] + SIGMAS * mean_and_error(squares)[1]
     assert_close(scores)
 
 
-@pytest.mark.parametrize("activation", ["erf"])
-def test_hmc(activation):
-    compare(activation, 1, draws=600)
+def test_hmc():
+    compare("erf", 1, 60)
 
 
 @pytest.mark.slow
 @activations
 @depths
 def test_hmc_on_all(activation, depth):
-    compare(activation, depth, draws=4000 if depth == 1 else 1500, seed=1)
+    compare(activation, depth, 300, draws=2000 if depth == 1 else 1000, seed=1)
 
 
 def test_closed_forms_agree_with_draws():

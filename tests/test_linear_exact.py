@@ -1,7 +1,7 @@
 """Linear networks on orthogonal inputs: exact posterior means at finite width, and the theory's limit of large width.
 
-reference/linear.py derives the exact answers; here they are first checked by brute force, then the samplers against them,
-and then section 4.1 of theory.md against them.
+reference/linear.py derives the exact answers; here they are first checked by brute force, then the theory of large
+width and the samplers are checked against them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def test_formulas_agree_with_weighted_draws_from_the_prior(n_outputs, regime):
     rng = np.random.default_rng(11)
     targets = np.array([[1.6, -0.4], [-0.8, 0.4], [0.2, 1.2]])[:, :n_outputs]
     net = Linear(targets, width=6, variance=1.5, temperature=1.0, stds=(1.2, 0.8), regime=regime)
-    n = 200_000
+    n = 100_000
     z1 = 1.2 * rng.standard_normal((n, 3, 6))
     z2 = 0.8 / 6**0.5 * z1 @ rng.standard_normal((n, 6, 6))
     a = np.sqrt(1.5) * rng.standard_normal((n, 6, n_outputs))
     outputs = z2 @ a / (6 if regime == "nonlazy" else 6**0.5)
     p = np.exp(-np.sum((targets - outputs) ** 2, axis=(1, 2)) / 2)  # T = 1
     p /= p.sum()
-    exact, errors, _ = by_importance_sampling(net, 50_000)
+    exact, errors, _ = by_importance_sampling(net, 30_000)
     scores = {}
     for layer, z in enumerate((z1, z2)):
         kernels = z @ z.swapaxes(1, 2) / 6
@@ -54,7 +54,7 @@ def test_quadrature_agrees_with_importance_sampling(depth, regime):
     targets = np.array([[1.0], [1.0], [-0.5], [-0.5], [-0.5]])
     net = Linear(targets, 4, 0.7, 0.1, (1.2, 0.8)[:depth], regime)
     exact, coarse = by_quadrature(net), by_quadrature(net, 300)
-    sampled, errors, _ = by_importance_sampling(net, 50_000)
+    sampled, errors, _ = by_importance_sampling(net, 30_000)
     assert exact.readout == pytest.approx(coarse.readout, rel=1e-6)
     scores = {"readout": (exact.readout - sampled.readout) / errors.readout}
     for layer in range(depth):
@@ -71,11 +71,11 @@ def toy(n, depth, temperature):
 
 @depths
 def test_theory_of_large_width_is_approached_at_least_as_fast_as_one_over_width(depth):
-    """Section 4.1 at P = N: the distance to the exact kernels at least halves when N doubles, within sampling errors."""
+    """At P = N the distance to the exact kernels at least halves when N doubles, within sampling errors."""
     distances, errors = [], []
     for n in (100, 200):
         _, net = toy(n, depth, 1e-9)
-        exact, error, _ = by_importance_sampling(net, 50_000)
+        exact, error, _ = by_importance_sampling(net, 30_000)
         theory, readout = large_width(net)
         distances.append([np.abs(np.diag(a - b)) for a, b in zip(exact.by_targets, theory, strict=True)])
         errors.append([np.diag(e) for e in error.by_targets])
@@ -87,7 +87,7 @@ def test_theory_of_large_width_is_approached_at_least_as_fast_as_one_over_width(
 
 
 def test_theory_of_large_width_reproduces_the_reference_values():
-    """Section 8 of theory.md: U = .707, .5, .5 and blocks 1.414, 2, 2 in the limit of large P, to 1/P."""
+    """theory.md, section 8: U = .707, .5, .5 and blocks 1.414, 2, 2 for L = 1, alpha = 1."""
     (blocks,), readout = large_width(toy(100, 1, 0)[1])
     np.testing.assert_allclose(readout, [0.5**0.5, 0.5, 0.5], rtol=1e-6)
     np.testing.assert_allclose(np.diag(blocks), [2**0.5, 2, 2], rtol=1e-6)
@@ -157,7 +157,8 @@ def test_hmc(depth):
     ],
 )
 def test_every_method(method, settings, depth, regime):
-    net = one_output(depth, regime)
+    # All weights at low temperature are stiff; the exact answer holds at any temperature.
+    net = one_output(depth, regime, 0.02 if "parametrization" in settings else 1e-3)
     settings = {"warmup": 1000, "draws": 1500, "seed": 1} | settings
     compare(run(net, LABELS, method=method, **settings), net, LABELS, by_quadrature(net))
 
@@ -165,7 +166,7 @@ def test_every_method(method, settings, depth, regime):
 @pytest.mark.slow
 @depths
 def test_toy_task_of_the_source(depth):
-    """N = P = 100, T = 1e-5: against the exact answer for this N, and that against the theory's, which differs by O(1/N)."""
+    """N = P = 100, T = 1e-5: the sampler against the exact answer for this N."""
     targets, net = toy(100, depth, 1e-5)
     labels = targets.argmax(1)
     exact, _, _ = by_importance_sampling(net)

@@ -57,6 +57,11 @@ def posterior(
     return nl.Posterior(model, task, temperature)
 
 
+def first_preactivations(density, position):
+    with jax.enable_x64(True):
+        return np.asarray(density.first_layer.preactivations(jnp.asarray(position[0])))
+
+
 def draw(density, seed=0):
     rng = np.random.default_rng(seed)
     return tuple(rng.standard_normal(shape) for shape in density.shapes)
@@ -84,7 +89,7 @@ def test_reduced_density_is_a_gaussian_process_likelihood_and_a_standard_normal_
     target = posterior(activation, depth, regime)
     position = draw(target.reduced)
     # Any factor of K_0 is allowed, so the preactivations of the first layer are taken from the library.
-    z = np.asarray(target.reduced.first_layer.preactivations(position[0]))
+    z = first_preactivations(target.reduced, position)
     features = forward(activation, z, position[1:], 7)
     output_scale = 1 / 7 if regime == "nonlazy" else 1 / np.sqrt(7)
     covariance = readout_variance(activation, depth, regime, 6) * output_scale**2 * features @ features.T + T * np.eye(
@@ -116,7 +121,7 @@ def test_plain_density_integrated_over_the_readout_is_the_reduced_density(width,
         nl.Model(width=width, activation=activation, regime=regime, weight_std=1.2), task, temperature=0.3
     )
     (eps,) = draw(target.reduced)
-    z = np.asarray(target.reduced.first_layer.preactivations(eps))
+    z = first_preactivations(target.reduced, (eps,))
     first = np.linalg.solve(1.2 * task.inputs / np.sqrt(2), z)
     assert np.sum(first**2) == pytest.approx(np.sum(eps**2))
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
@@ -163,9 +168,8 @@ def test_gradient_of_the_reduced_density_is_that_of_automatic_differentiation(ac
 def test_gradient_of_the_likelihood_by_every_argument(n_outputs, temperature):
     rng = np.random.default_rng(1)
     with jax.enable_x64(True):
-        arguments = (
-            jnp.asarray(rng.standard_normal((5, 8))), jnp.asarray(rng.standard_normal((5, n_outputs))), 0.2, temperature,
-        )  # fmt: skip
+        features, targets = rng.standard_normal((5, 8)), rng.standard_normal((5, n_outputs))
+        arguments = (jnp.asarray(features), jnp.asarray(targets), 0.2, temperature)
         # A factor in front: the cotangent must be passed on.
         found = jax.grad(lambda *x: 3 * log_marginal_likelihood(*x), argnums=(0, 1, 2, 3))(*arguments)
         expected = jax.grad(lambda *x: 3 * naive_likelihood(*x), argnums=(0, 1, 2, 3))(*arguments)
@@ -207,7 +211,7 @@ def test_readout_scaling_can_be_given():
 @pytest.mark.parametrize("regime", ["nonlazy", "lazy"])
 @pytest.mark.parametrize("n_inputs", [3, 8])
 def test_readout_draws_have_the_moments_of_ridge_regression(n_inputs, regime):
-    """Covariance (1/variance + o^2 Phi^T Phi / T)^-1, mean that times o Phi^T y / T: the N x N form of the same Gaussian."""
+    """Covariance (1/variance + o^2 Phi^T Phi / T)^-1, mean that times o Phi^T y / T: the N x N form of the Gaussian."""
     rng = np.random.default_rng(4)
     width, variance, temperature = 5, 0.7, 0.05
     scale = 1 / width if regime == "nonlazy" else width**-0.5
@@ -245,19 +249,16 @@ def inputs_posterior(kind):
 def test_first_layer_on_training_and_test_inputs_has_the_joint_prior_and_the_conditional_of_section_6(kind):
     target, kernel = inputs_posterior(kind)
     layer, n = target.reduced.first_layer, target.task.n_inputs
-    factor = np.diag(layer.factor) if layer.factor.ndim == 1 else layer.factor
+    factor, test_mean, test_noise = (np.asarray(array) for array in layer)
+    factor = np.diag(factor) if factor.ndim == 1 else factor
     assert layer.rank == np.linalg.matrix_rank(kernel[:n, :n])
     np.testing.assert_allclose(factor @ factor.T, kernel[:n, :n], atol=1e-10)
     # The conditional mean of z(x) is k_0^T K_0^-1 z whatever eps is.
     solved = kernel[n:, :n] @ np.linalg.pinv(kernel[:n, :n], rcond=1e-10)
-    np.testing.assert_allclose(layer.test_mean, solved @ factor, atol=1e-9)
-    np.testing.assert_allclose(
-        layer.test_noise @ layer.test_noise.T, kernel[n:, n:] - solved @ kernel[:n, n:], atol=1e-9
-    )  # fmt: skip
-    np.testing.assert_allclose(layer.test_mean @ factor.T, kernel[n:, :n], atol=1e-9)
-    np.testing.assert_allclose(
-        layer.test_mean @ layer.test_mean.T + layer.test_noise @ layer.test_noise.T, kernel[n:, n:], atol=1e-9
-    )
+    np.testing.assert_allclose(test_mean, solved @ factor, atol=1e-9)
+    np.testing.assert_allclose(test_noise @ test_noise.T, kernel[n:, n:] - solved @ kernel[:n, n:], atol=1e-9)
+    np.testing.assert_allclose(test_mean @ factor.T, kernel[n:, :n], atol=1e-9)
+    np.testing.assert_allclose(test_mean @ test_mean.T + test_noise @ test_noise.T, kernel[n:, n:], atol=1e-9)
     assert (layer.factor.ndim == 1) == (kind == "orthogonal")
 
 
@@ -265,7 +266,6 @@ def test_networks_drawn_on_test_inputs_follow_the_conditional_law():
     """Many networks at one position: the first layer on test inputs is Gaussian, and deeper layers follow from it."""
     target = posterior(depth=2, width=2, n_features=8, n_inputs=4)
     position = draw(target.reduced)
-    layer = target.reduced.first_layer
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(1), 20_000)
         networks = jax.vmap(target.reduced.network, (0, None))(keys, position)
@@ -273,7 +273,7 @@ def test_networks_drawn_on_test_inputs_follow_the_conditional_law():
     inputs = np.concatenate([target.task.inputs, target.task.test_inputs])
     kernel = 1.1**2 * inputs @ inputs.T / 8
     solved = kernel[4:, :4] @ np.linalg.inv(kernel[:4, :4])
-    mean = solved @ np.asarray(layer.preactivations(position[0]))
+    mean = solved @ first_preactivations(target.reduced, position)
     covariance = kernel[4:, 4:] - solved @ kernel[:4, 4:]
     assert_moments(first.transpose(0, 2, 1).reshape(len(keys), -1), mean.T.ravel(), np.kron(np.eye(2), covariance))
     np.testing.assert_allclose(second, 0.7 * PHI["erf"](first) @ position[1] / np.sqrt(2), rtol=1e-10)

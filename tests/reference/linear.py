@@ -1,17 +1,17 @@
-r"""Exact posterior moments of linear networks of finite width, by integrals over matrices as small as the outputs are few.
+r"""Exact posterior moments of linear networks of finite width: integrals over m x m matrices, m outputs.
 
 Inputs are orthogonal, X X^T / N0 = I, so that z^1 = sigma_1 * (standard normal). With o the output scale and
-u = a (one hidden layer) or u = sigma_2 W^2 a / sqrt(N) (two), f = o z^1 u, so that f depends on the weights after the first
-layer by the m x m matrix A = u^T u / N alone:
+u = a (one hidden layer) or u = sigma_2 W^2 a / sqrt(N) (two), f = o z^1 u, so that f depends on the weights after the
+first layer by the m x m matrix A = u^T u / N alone:
 
     rows of Y ~ N(0, V + T),                         V = sigma_1^2 o^2 N A;
     rows of f | Y ~ N(S y, V - S V),                 S = V (V + T)^-1;
     K_1 = z^1 z^1T / N:  off the diagonal            y^T M_1 y',  M_1 = sigma_1^2 / N * (V + T)^-1 V (V + T)^-1,
                          on it, additionally         sigma_1^2 - sigma_1^2 / N * tr S.
 
-The law of A: N A_1 = a^T a is Wishart with N degrees of freedom and scale sigma_a^2; given it u is N(0, sigma_2^2 A_1), so
-N A_2 is Wishart with scale sigma_2^2 A_1. Given a and u, W^2 is fixed on the span of a and free across it, and
-z^2 on the span of a is known from f = o z^2 a:
+The law of A: N A_1 = a^T a is Wishart with N degrees of freedom and scale sigma_a^2; given it u is N(0, sigma_2^2 A_1),
+so N A_2 is Wishart with scale sigma_2^2 A_1. Given a and u, W^2 is fixed on the span of a and free across it, and z^2 on
+the span of a is known from f = o z^2 a:
 
     K_2 = sigma_2^2 (1 - m / N) K_1 + f A_1^-1 f^T / (N o)^2  on average.
 """
@@ -68,7 +68,7 @@ def given(net, one, last):
 
 
 def by_quadrature(net, points=400):
-    """One output: A_1 and A_2 are positive numbers, and the trapezoidal rule in their logarithms is exact to rounding."""
+    """One output: A_1 and A_2 are positive numbers, and the trapezoidal rule in their logarithms converges fast."""
     n, depth, (y,) = net.width, len(net.stds), net.targets.T
     scales = [net.variance, *(s**2 for s in net.stds[1:])]
 

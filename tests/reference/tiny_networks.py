@@ -46,7 +46,7 @@ def inputs(n_features):
 
 
 def readout_variance(activation, regime, depth):
-    """theory.md, section 1: s_a^2 P^(-1/L) for linear and ReLU-like, s_a^2 / P for saturating, s_a^2 in the lazy regime."""
+    """theory.md, section 1: s_a^2 P^(-1/L) for linear and ReLU-like, s_a^2 / P for saturating, s_a^2 if lazy."""
     if regime == "lazy":
         return READOUT_STD**2
     return READOUT_STD**2 / (P if activation in ("erf", "tanh") else P ** (1 / depth))
@@ -72,7 +72,7 @@ def model(activation, regime, depth, x, y):
 
 
 def summaries(outputs, predictions, kernel):
-    """Scalars of each draw: fitted outputs of both kinds, kernel means, predictions. Axes (..., P, m), (..., 3, m), (..., P, P)."""
+    """Scalars of each draw, from outputs (..., P, m), predictions (..., 3, m) and kernels (..., P, P)."""
     same = np.equal.outer(LABELS, LABELS)
     off = ~np.eye(P, dtype=bool)
     own = np.eye(2, dtype=bool)[LABELS]
@@ -130,10 +130,8 @@ def main():
         found, diverging = run(*case, seed)
         result["cases"][case_name(*case)] = found
         rhat, ess = max(v["rhat"] for v in found.values()), min(v["ess"] for v in found.values())
-        print(
-            f"{case_name(*case):24} {time.time() - began:6.1f} s  R-hat {rhat:.4f}  ESS {ess:7.0f}  diverging {diverging}",
-            flush=True,
-        )
+        took = f"{case_name(*case):24} {time.time() - began:6.1f} s"
+        print(f"{took}  R-hat {rhat:.4f}  ESS {ess:7.0f}  diverging {diverging}", flush=True)
         Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
 
 
