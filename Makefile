@@ -22,7 +22,7 @@ demo: .venv/installed-demo
 	$(BIN)/nonlazy demo --out demo
 
 test: lint
-	$(BIN)/pytest -m "not slow" tests
+	$(BIN)/pytest -n auto -m "not slow" tests
 	$(BIN)/pytest --doctest-modules nonlazy -W ignore::nonlazy.SamplingWarning
 
 verify: .venv/installed-dev

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import pytest
+
+# One core for each test worker, before JAX counts them: networks as small as these gain nothing from a second one, and
+# the threads of two workers would wait for each other.
+if hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % len(cores)]})
 
 import nonlazy as nl
 

@@ -101,7 +101,7 @@ def test_finished_run_is_not_overwritten(monkeypatch, capsys, config_file, tmp_p
 
 def test_killed_run_goes_on(config_file, tmp_path):
     """SIGTERM in the middle, then the same command again: the same draws as without the interruption."""
-    config_file.write_text(CONFIG.replace("draws = 20", "draws = 5000"))
+    config_file.write_text(CONFIG.replace("draws = 20", "draws = 1000"))
     command = [sys.executable, "-m", "nonlazy", "run", str(config_file)]
     process = subprocess.Popen([*command, "--out", str(tmp_path / "a")], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "a" / "checkpoint" / "state.npz").exists():

@@ -172,9 +172,9 @@ nl.sample(posterior, chains=2, warmup=30, draws=40, progress=False, checkpoint=s
 """
 
 
-@pytest.mark.parametrize("moment", [10, 45, 66])
+@pytest.mark.parametrize("moment", [10, 45])
 def test_killed_run_resumes_to_the_same_draws(posterior, tmp_path, moment):
-    """Killed in warm-up, and in the middle of two blocks of draws."""
+    """Killed in warm-up, and in the middle of a block of draws."""
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path / "c")], stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         if int(line.split()[1]) >= moment:

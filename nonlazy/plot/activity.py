@@ -35,11 +35,10 @@ def code_fractions(fractions: Float[ArrayLike, "chain code"], codes: ArrayLike, 
     """Fraction of neurons with each code: a bar for the mean over chains, a dot for each chain."""
     fractions, names = np.asarray(fractions), ["-".join(str(code)) for code in np.asarray(codes)]
     places = np.arange(len(names))
-    ax.bar(places, fractions.mean(axis=0), color="0.75", width=0.7, label="mean over chains")
+    ax.bar(places, fractions.mean(axis=0), color="0.75", width=0.7)
     offsets = np.linspace(-0.2, 0.2, len(fractions)) if len(fractions) > 1 else [0.0]
-    for number, (offset, row) in enumerate(zip(offsets, fractions, strict=True)):
-        ax.plot(places + offset, row, "o", ms=3.5, color="black", label="one chain" if number == 0 else None)
+    for offset, row in zip(offsets, fractions, strict=True):
+        ax.plot(places + offset, row, "o", ms=3.5, color="black")
     ax.set_xticks(places, names, rotation=45 if len(names) > 6 else 0)
     ax.set(xlabel="code (classes that activate the neuron)", ylabel="fraction of neurons", ylim=(0, None))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax

@@ -91,10 +91,11 @@ def codes(view: View) -> Picture | None:
     for layer, ax in enumerate(axes[0], start=1):
         fractions = code_fractions(view.tree, layer)
         common = fractions.isel(code=np.argsort(-fractions.mean("chain").values)[:12])
-        plot.code_fractions(common, common.code.values, ax).set_title(f"layer {layer}", loc="right")
+        plot.code_fractions(common, common.code.values, ax).set_title(f"layer {layer}")
     caption = (
-        "Fraction of neurons with each code. Chains that start differently can freeze in different codes: dots that differ "
-        "between chains, or codes that never change, are not equilibrium values."
+        "Fraction of neurons with each code, mean over chains (bars) and single chains (dots). Chains that start differently "
+        "can freeze in different codes: dots that differ between chains, or codes that never change, are not equilibrium "
+        "values."
     )
     return Picture("codes", "Codes", caption, figure)
 
