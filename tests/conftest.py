@@ -7,11 +7,12 @@ import warnings
 
 import pytest
 
-# One core for each test worker, before JAX counts them: networks as small as these gain nothing from a second one, and
-# the threads of two workers would wait for each other.
-if hasattr(os, "sched_setaffinity"):
+# One core for each worker of `make test`, before JAX counts them: networks as small as these gain nothing from a second
+# one, and the threads of two workers would wait for each other.
+worker = os.environ.get("PYTEST_XDIST_WORKER")
+if worker and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % len(cores)]})
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 import nonlazy as nl
 

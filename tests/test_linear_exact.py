@@ -87,7 +87,7 @@ def test_theory_of_large_width_is_approached_at_least_as_fast_as_one_over_width(
 
 
 def test_theory_of_large_width_reproduces_the_reference_values():
-    """theory.md, section 8: U = .707, .5, .5 and blocks 1.414, 2, 2 for L = 1, alpha = 1."""
+    """The large-width limit: U = .707, .5, .5 and blocks 1.414, 2, 2 for L = 1, alpha = 1."""
     (blocks,), readout = large_width(toy(100, 1, 0)[1])
     np.testing.assert_allclose(readout, [0.5**0.5, 0.5, 0.5], rtol=1e-6)
     np.testing.assert_allclose(np.diag(blocks), [2**0.5, 2, 2], rtol=1e-6)

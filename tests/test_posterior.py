@@ -68,7 +68,7 @@ def draw(density, seed=0):
 
 
 def readout_variance(activation, depth, regime, n_inputs):
-    """theory.md, section 1, with s_a = 1.3."""
+    """the model's scalings, with s_a = 1.3."""
     if regime == "lazy":
         return 1.3**2
     return 1.3**2 / n_inputs ** EXPONENT.get((activation, depth), 1 / depth)

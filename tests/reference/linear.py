@@ -170,7 +170,7 @@ def by_importance_sampling(net, n_samples=100_000, seed=0):
 
 
 def large_width(net):
-    """theory.md, section 4.1, T -> 0, sigma_l = 1: (by_targets of each layer, U), for targets with diagonal Y^T Y."""
+    """The theory at large width, T -> 0, sigma_l = 1: (by_targets of each layer, U), for targets with diagonal Y^T Y."""
     depth = len(net.stds)
     g = np.diag(net.targets.T @ net.targets)
     alpha = len(net.targets) / net.width

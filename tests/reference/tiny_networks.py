@@ -1,6 +1,6 @@
 """Reference moments of tiny networks by NumPyro's NUTS over all weights; writes tiny_networks.json beside this file.
 
-Independent of nonlazy: the network is written out from theory.md, section 1, with every weight a variable, no
+Independent of nonlazy: the network is written out from the model's scalings, with every weight a variable, no
 reduction, and another sampler. Run it from the repository's root (about ten minutes on two cores):
 
     .venv/bin/python tests/reference/tiny_networks.py
@@ -46,7 +46,7 @@ def inputs(n_features):
 
 
 def readout_variance(activation, regime, depth):
-    """theory.md, section 1: s_a^2 P^(-1/L) for linear and ReLU-like, s_a^2 / P for saturating, s_a^2 if lazy."""
+    """Prior variance of the readout: s_a^2 P^(-1/L) for linear and ReLU-like, s_a^2 / P for saturating, s_a^2 if lazy."""
     if regime == "lazy":
         return READOUT_STD**2
     return READOUT_STD**2 / (P if activation in ("erf", "tanh") else P ** (1 / depth))
