@@ -14,7 +14,7 @@ if worker and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
-import nonlazy as nl
+import nonlazy as nl  # noqa: E402
 
 
 @pytest.fixture(scope="session")
