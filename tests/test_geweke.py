@@ -139,7 +139,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize(
-    "wrong", ["acceptance", "temperature", pytest.param("readout variance", marks=pytest.mark.slow)]
+    "wrong",
+    ["acceptance", *(pytest.param(name, marks=pytest.mark.slow) for name in ("temperature", "readout variance"))],
 )
 def test_mistakes_are_found(wrong):
     scores = run(posterior(1).reduced, used=WRONG[wrong])

@@ -105,10 +105,9 @@ def finite_width(activation, depth, width, n=20_000, seed=0):
     return average, np.sqrt(p**2 @ (values - average) ** 2)
 
 
-@pytest.mark.parametrize(
-    ("activation", "depth"),
-    [pytest.param(a, d, marks=[] if (a, d) == ("erf", 1) else pytest.mark.slow) for a in PHI for d in (1, 2)],
-)
+@pytest.mark.slow
+@activations
+@depths
 def test_finite_width_approaches_the_gaussian_process_like_one_over_width(activation, depth):
     """Twice the answer at 2 N minus that at N has no 1/N term left: it must be the closed form, to sampling errors."""
     one, error_one = finite_width(activation, depth, 300)
