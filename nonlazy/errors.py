@@ -19,6 +19,10 @@ class CheckpointError(NonlazyError):
     """A checkpoint that is damaged or belongs to another run."""
 
 
+class ConvergenceError(NonlazyError):
+    """A solver that stopped short of its tolerance; there is no result."""
+
+
 class DataWarning(UserWarning):
     """Data that can be used, with a consequence the user should know."""
 

@@ -1,0 +1,108 @@
+r"""The last layer: the concave dual for t at a given kernel of the layer below.
+
+\[ D(t) = \mathrm{tr}\, t^T Y - \tfrac{N T}{2} |t|^2 - \log Z(t), \qquad \nabla D = Y - N T t - \langle a \phi(z) \rangle \]
+
+Neurons whose activity grows without bound (rays.py) bound the domain of D. There the conditions for the maximum are
+
+\[ \nabla D = \sum_k \lambda_k \nabla R_k / 2, \qquad \lambda_k \ge 0, \quad R_k \le 1, \quad \lambda_k (1 - R_k) = 0, \]
+
+with the strengths \(\lambda_k\) of the outlier neurons as multipliers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from nonlazy.theory.symmetric.data import SymmetricData, SymmetricKernel
+from nonlazy.theory.symmetric.ensemble import Ensemble, Proposal, propose, weigh
+from nonlazy.theory.symmetric.law import Law
+from nonlazy.theory.symmetric.modes import Modes, code_starts, find_modes
+from nonlazy.theory.symmetric.rays import Rays, asymptotic_slopes, find_rays
+from nonlazy.theory.symmetric.tilted import TAIL, Grid, GridTooShortError, make_grid
+
+# Quasi-random nodes in all, shared among the branches.
+N_NODES = 2**13
+MIN_NODES = 64
+
+
+class Point(NamedTuple):
+    """The dual at one t: the law, its ensemble, rays, value, gradient and negative Hessian by t."""
+
+    t: Float[np.ndarray, "C m"]
+    law: Law
+    ensemble: Ensemble
+    rays: Rays
+    value: float
+    gradient: Float[np.ndarray, " Cm"]
+    curvature: Float[np.ndarray, "Cm Cm"]
+
+
+class LastLayer:
+    """Value and derivatives of the dual for given data and kernel of the layer below."""
+
+    def __init__(self, data: SymmetricData, below: SymmetricKernel, seed: int) -> None:
+        self.data, self.below, self.seed = data, below, seed
+        self.std = float(np.sqrt(data.readout_variance))
+        self.spread = root(below.blocks)
+        self.slopes = asymptotic_slopes(data.phi)
+        self.reach = TAIL * float(np.sqrt(np.max(below.excess + np.sum(self.spread**2, axis=1)))) + 1
+        self._grid: Grid | None = None
+
+    def law(self, t: Float[np.ndarray, "C m"]) -> Law:
+        """The neurons' law at t."""
+        if self._grid is None:
+            self._grid = make_grid(self.data.phi, self.reach, float(np.sqrt(self.below.excess.min())))
+        zero = np.zeros(len(self.data.counts))
+        return Law(self.std * t, self.spread, self.below.excess, zero, self.data.counts, self._grid)
+
+    def branches(self, t: Float[np.ndarray, "C m"], known: Modes | None) -> Modes:
+        """All branches at t, from every code and from those known at another t."""
+        law = self.law(t)
+        starts = code_starts(law)
+        return find_modes(law, starts if known is None else np.concatenate([known.x, starts]))
+
+    def propose(self, t: Float[np.ndarray, "C m"], n_nodes: int, known: Modes | None = None) -> Proposal:
+        """Nodes at t, `n_nodes` in all but at least MIN_NODES for each branch."""
+        while True:
+            try:
+                modes = self.branches(t, known)
+                per_branch = max(2 ** int(np.log2(n_nodes / max(len(modes.x), 1))), MIN_NODES)
+                proposal = propose(self.law(t).n_fields, modes, per_branch, self.seed)
+                self.law(t).moments(proposal.x)
+                return proposal
+            except GridTooShortError:
+                self.reach, self._grid = 1.5 * self.reach, None
+
+    def point(self, t: Float[np.ndarray, "C m"], temperature: float, proposal: Proposal) -> Point | None:
+        """Value and derivatives at t on given nodes, or None outside the domain; `temperature` is N T."""
+        data, (n_classes, m) = self.data, t.shape
+        try:
+            law = self.law(t)
+            rays = find_rays(law, self.slopes, code_starts(law))
+            if np.any(rays.growth >= 1):
+                return None
+            ensemble = weigh(law, proposal)
+        except GridTooShortError:
+            return None
+        a = self.std * ensemble.x[:, :m]
+        fitted = ensemble.mean(ensemble.moments.phi[:, :, None] * a[:, None, :])
+        value = data.counts @ np.sum(t * data.targets - temperature / 2 * t**2, axis=1) - ensemble.log_norm
+        gradient = (data.counts[:, None] * (data.targets - temperature * t - fitted)).ravel()
+        sums = ((data.counts * ensemble.moments.phi)[:, :, None] * a[:, None, :]).reshape(len(a), -1)
+        centred = sums - ensemble.mean(sums)
+        curvature = (centred.T * ensemble.weights) @ centred + temperature * np.diag(np.repeat(data.counts, m))
+        for c in range(n_classes):
+            rows = slice(c * m, (c + 1) * m)
+            within = ensemble.weights * ensemble.moments.phi_variance[:, c]
+            curvature[rows, rows] += data.counts[c] * (a.T * within) @ a
+        return Point(t, law, ensemble, rays, float(value), gradient, curvature)
+
+
+def root(blocks: Float[np.ndarray, "C C"]) -> Float[np.ndarray, "C s"]:
+    """A factor G with G G^T = blocks, without the directions of no variance."""
+    values, basis = np.linalg.eigh(blocks)
+    kept = values > 1e-12 * max(values.max(), 1e-300)
+    return basis[:, kept] * np.sqrt(values[kept])

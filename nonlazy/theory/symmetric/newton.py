@@ -1,0 +1,173 @@
+r"""Newton's method for the dual: from t = 0 at high temperature down to the data's, then to full precision on fixed nodes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from nonlazy.errors import ConvergenceError
+from nonlazy.theory.symmetric.dual import N_NODES, LastLayer, Point
+from nonlazy.theory.symmetric.ensemble import Proposal
+from nonlazy.theory.symmetric.rays import Rays
+
+FIRST_TEMPERATURE = 1.0
+COOLING = 1 / 4
+FIRST_BARRIER = 1e-2
+# In nats per neuron: what the barrier costs in the end.
+LAST_BARRIER = 1e-9
+BARRIER_FACTOR = 0.2
+MAX_STEPS = 300
+MAX_ROUNDS = 8
+COARSE = 2**9
+# sqrt(g H^-1 g), in nats^(1/2), that ends a stage on the way, and the whole.
+LOOSE, TIGHT = 0.3, 1e-9
+# Nodes are renewed while less than this fraction of them is effective, or more branches appear.
+MIN_EFFECTIVE = 0.2
+
+
+class Dual(NamedTuple):
+    """The maximum of the dual: the last point, strengths of the rays, gap in nats per neuron, residual, Newton steps."""
+
+    point: Point
+    strengths: Float[np.ndarray, " k"]
+    gap: float
+    residual: float
+    steps: int
+
+
+class _Step(NamedTuple):
+    """Changes of t and of the strengths, sqrt(g H^-1 g), and the relative error of strength (1 - R) = barrier."""
+
+    t: Float[np.ndarray, " Cm"]
+    strengths: Float[np.ndarray, " k"]
+    decrement: float
+    centrality: float
+
+
+class Climb:
+    """A climb on the dual: the present point, the strengths of the rays, and the steps made."""
+
+    def __init__(self, layer: LastLayer, t: Float[np.ndarray, "C m"], temperature: float, proposal: Proposal) -> None:
+        self.layer, self.temperature, self.proposal, self.steps = layer, temperature, proposal, 0
+        self.barrier = FIRST_BARRIER if layer.slopes.any() else 0.0
+        point = layer.point(t, temperature, proposal)
+        if point is None:
+            raise ConvergenceError("the dual was started outside its domain.")
+        self.point = point
+        self.strengths = self.barrier / (1 - point.rays.growth)
+
+    def renew(self, n_nodes: int) -> None:
+        """New nodes around the branches at the present t."""
+        self.proposal = self.layer.propose(self.point.t, n_nodes, self.proposal.modes)
+        self._evaluate()
+
+    def cool(self, temperature: float) -> None:
+        self.temperature = temperature
+        self._evaluate()
+
+    def _evaluate(self) -> None:
+        point = self.layer.point(self.point.t, self.temperature, self.proposal)
+        assert point is not None
+        self.point = point
+
+    def follow(self, tolerance: float, n_nodes: int | None = None) -> None:
+        """Newton steps until the decrement is below the tolerance, with new nodes for each if `n_nodes` is given.
+
+        Nodes that stay make the dual smooth, but know nothing of branches that appear: they serve near the solution only.
+        """
+        while (step := self._newton()).decrement > tolerance or step.centrality > LOOSE:
+            self._move(step, n_nodes)
+
+    def _newton(self) -> _Step:
+        """Primal-dual Newton step for grad D = sum_k strength_k dR_k / 2 and strength_k (1 - R_k) = barrier."""
+        rays, std = self.point.rays, self.layer.std
+        room = 1 - rays.growth
+        slope = std * rays.slope.reshape(len(room), self.point.t.size)
+        gradient = self.point.gradient - (self.barrier / room) @ slope / 2
+        curvature = self.point.curvature + (slope.T * (self.strengths / room / 2)) @ slope
+        curvature += std**2 / 2 * np.tensordot(self.strengths, rays.curvature, 1)
+        change = np.linalg.solve(curvature, gradient)
+        strengths = self.barrier / room - self.strengths + self.strengths / room * (slope @ change)
+        centrality = np.abs(self.strengths * room / self.barrier - 1).max(initial=0) if len(room) else 0.0
+        return _Step(change, strengths, float(np.sqrt(max(change @ gradient, 0))), float(centrality))
+
+    def _move(self, step: _Step, n_nodes: int | None) -> None:
+        """Go along a step as far as it stays well inside the domain and does not lower the value."""
+        length = 1.0
+        while self.steps < MAX_STEPS and length > 1e-8:
+            t = self.point.t + length * step.t.reshape(self.point.t.shape)
+            proposal = self.proposal if n_nodes is None else self.layer.propose(t, n_nodes, self.proposal.modes)
+            trial = self.layer.point(t, self.temperature, proposal)
+            if trial is not None and self._inside(trial):
+                gain = self._value(trial) - self._value(self.point)
+                if gain > -(1e-10 if n_nodes is None else 1e-4) * (1 + abs(self.point.value)):
+                    self.proposal = proposal
+                    strengths = np.maximum(self.strengths + length * step.strengths, self.strengths / 20)
+                    self.strengths = _carry_over(self.point.rays, strengths, trial.rays, self.barrier)
+                    self.point, self.steps = trial, self.steps + 1
+                    return
+            length /= 2
+        raise ConvergenceError(
+            f"the dual of the theory did not converge: after {self.steps} Newton steps the constraint <a phi> = Y - N T t "
+            f"is still missed by {np.abs(residual(self)).max():.2g}. Raise the temperature, or check targets and inputs for "
+            "very different scales."
+        )
+
+    def _value(self, point: Point) -> float:
+        return point.value + self.barrier / 2 * float(np.sum(np.log(1 - point.rays.growth)))
+
+    def _inside(self, trial: Point) -> bool:
+        """Whether a step went at most 95 % of the way to the boundary."""
+        return 1 - trial.rays.growth.max(initial=0) > 0.05 * (1 - self.point.rays.growth.max(initial=0))
+
+
+def _carry_over(old: Rays, strengths: Float[np.ndarray, " k"], new: Rays, barrier: float) -> Float[np.ndarray, " k"]:
+    """Strengths for the rays of a new point, known by their directions."""
+    carried = barrier / (1 - new.growth)
+    if len(strengths) and len(carried):
+        overlap = new.direction @ old.direction.T
+        close = overlap.max(axis=1) > 0.9
+        carried[close] = strengths[overlap.argmax(axis=1)[close]]
+    return carried
+
+
+def residual(climb: Climb) -> Float[np.ndarray, "C m"]:
+    """Y - N T t - <a phi>, the outliers included."""
+    outliers = np.tensordot(climb.strengths, climb.point.rays.slope, 1) * climb.layer.std / 2
+    return (climb.point.gradient.reshape(climb.point.t.shape) - outliers) / climb.layer.data.counts[:, None]
+
+
+def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, n_nodes: int = N_NODES) -> Dual:
+    """The maximum of the dual, from t = 0 or from a guess near it."""
+    data = layer.data
+    last = data.width_temperature
+    if start is None:
+        t = np.zeros_like(data.targets)
+        climb = Climb(layer, t, max(FIRST_TEMPERATURE, last), layer.propose(t, COARSE))
+        while True:
+            climb.follow(LOOSE, COARSE)
+            if climb.temperature == last:
+                break
+            climb.cool(max(COOLING * climb.temperature, last))
+    else:
+        climb = Climb(layer, start, last, layer.propose(start, COARSE))
+        climb.follow(LOOSE, COARSE)
+    for _ in range(MAX_ROUNDS):
+        climb.renew(n_nodes)
+        climb.follow(TIGHT)
+        while climb.barrier > LAST_BARRIER:
+            climb.barrier *= BARRIER_FACTOR
+            climb.follow(TIGHT)
+        if climb.point.ensemble.effective_fraction > MIN_EFFECTIVE and _same_branches(layer, climb):
+            break
+    missed = residual(climb)
+    gap = float(np.sum(data.counts[:, None] * missed**2)) / (2 * last) + climb.barrier / 2 * len(climb.strengths)
+    return Dual(climb.point, climb.strengths, gap, float(np.abs(missed).max()), climb.steps)
+
+
+def _same_branches(layer: LastLayer, climb: Climb) -> bool:
+    """Whether the branches at the solution are those that the nodes were made for."""
+    now, then = layer.branches(climb.point.t, climb.proposal.modes), climb.proposal.modes
+    return len(now.x) == len(then.x) and float(np.abs(np.sort(now.weights) - np.sort(then.weights)).max()) < 0.01
