@@ -238,6 +238,7 @@ def test_exact_answers_agree_with_weighted_networks():
     assert_close(scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2])
 def test_three_outputs_approach_the_exact_answer(depth):
     """Orthogonal inputs, T -> 0, three outputs: kernels by importance sampling at this width."""
@@ -367,7 +368,8 @@ def test_low_temperature_gives_the_closed_form(depth):
     g, basis = np.linalg.eigh(task.targets.T @ np.linalg.solve(kernel, task.targets))
     scale, alpha = problem.readout_variance, task.n_inputs / model.width
     s = np.prod(stds[1:] ** 2)
-    r = np.array([np.max(np.real(z[np.abs(z.imag) < 1e-9])) for z in (np.roots([1, alpha - 1, *[0] * (depth - 1), -x / (scale * s)]) for x in g)])  # fmt: skip
+    roots = [np.roots([1, alpha - 1, *[0] * (depth - 1), -x / (scale * s)]) for x in g]
+    r = np.array([np.max(np.real(z[np.abs(z.imag) < 1e-9])) for z in roots])
     np.testing.assert_allclose(solution.readout_covariance, basis * (scale * r) @ basis.T, rtol=1e-7)
     for layer in range(1, depth + 1):
         q = scale * np.prod(stds[layer:] ** 2) * basis * r ** (depth - layer + 1) @ basis.T
@@ -477,30 +479,30 @@ def test_ill_conditioned_and_degenerate_problems(seed, depth, log_t, ratio):
 
 
 def test_centred_targets_leave_the_empty_direction_to_the_temperature():
-    """With P >= N and no target along a direction, N T alone keeps Q_1 from vanishing: r = 1 - alpha + sum N T / (kappa q + N T) / N."""
+    """With P >= N and no target along a direction only N T keeps Q_1 from vanishing: r = 1 - alpha q / (q + N T), K_0 = I."""
     targets = np.eye(3)[np.arange(30) % 3] - 1 / 3
     for temperature in (1e-3, 1e-8):
         solution = solve_linear(orthogonal(targets, 20, temperature))
         empty = np.ones(3) / 3**0.5
         q = empty @ solution.readout_covariance @ empty
-        np.testing.assert_allclose(solution.readout_covariance @ empty, q * empty, rtol=1e-9)
+        np.testing.assert_allclose(solution.readout_covariance @ empty, q * empty, atol=1e-12)
         nt = 20 * temperature
-        assert q == pytest.approx(1 - 1.5 + 1.5 * nt / (q + nt), rel=1e-6)
+        assert q == pytest.approx(2 * nt / (nt + 0.5 + np.sqrt((nt + 0.5) ** 2 + 4 * nt)), rel=1e-7)
 
 
 def test_of_two_minima_the_lower_is_returned():
     """Three layers, one output: near N T = the scale of the targets, prior-like and learned solutions coexist."""
     found = []
-    for nt in np.geomspace(0.5, 50, 24):
-        problem = orthogonal(np.full((40, 1), 0.8), 80, nt / 80, 0.1, (1.0,) * 3)
+    for nt in (0.5, 1.3, 1.4, 1.6, 1.7):
+        problem = orthogonal(np.full((40, 1), 0.8), 80, nt / 80, 0.01, (1.0,) * 3)
         solution, data = solve_linear(problem), linear._data(problem)
-        q = np.geomspace(1e-6, 1e6, 20_001)
+        q = np.geomspace(1e-4, 1e3, 8001)
         values = np.array([data.free_energies(np.array([x]), data.targets)[0] for x in q])
         minima = np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] < values[2:])) + 1
-        found.append(len(minima))
         best = q[np.argmin(values)]
+        found.append((len(minima), best > 0.1))
         assert solution.effective_covariances[0][0, 0] == pytest.approx(best, rel=2e-3)
-    assert max(found) == 2
+    assert {(2, True), (2, False)} <= set(found)
 
 
 def test_neurons_have_the_moments_of_the_solution():

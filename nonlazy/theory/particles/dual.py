@@ -12,12 +12,27 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
-MAX_ITERATIONS = 20  # truncation also keeps the noise of badly determined directions out
+from nonlazy.theory.particles.population import effective_fraction
+
+MAX_ITERATIONS = 30
+N_LENGTHS = 32
+
+
+class Sample(NamedTuple):
+    """Features of weighted particles."""
+
+    features: Float[Array, "M P"]
+    weights: Float[Array, " M"]
+
+    @property
+    def kernel(self) -> Float[Array, "P P"]:
+        return (self.weights[:, None] * self.features).T @ self.features
 
 
 class Dual(NamedTuple):
@@ -40,17 +55,13 @@ class Dual(NamedTuple):
         identity = jnp.eye(t.shape[1])
         return self.readout_variance * identity + self.readout_variance**2 * t.T @ kernel @ t
 
-    def newton_direction(
-        self,
-        t: Float[Array, "P m"],
-        kernel: Float[Array, "P P"],
-        features: Float[Array, "M P"],
-        weights: Float[Array, " M"],
-    ) -> tuple[Float[Array, "P m"], Float[Array, ""]]:
+    def newton_direction(self, t: Float[Array, "P m"], sample: Sample) -> tuple[Float[Array, "P m"], Float[Array, ""]]:
         r"""Direction \(H^{-1} r\) and decrement \(r \cdot H^{-1} r\), twice the distance of D(t) from its maximum.
 
         Conjugate gradients, preconditioned by \(K \otimes \langle a a^T \rangle\).
         """
+        features, weights = sample
+        kernel = sample.kernel
         residual = self.residual(t, kernel)
         readout = self.readout_variance * features @ t
         moment = self.second_moment(t, kernel)
@@ -69,29 +80,40 @@ class Dual(NamedTuple):
         direction, _ = cg(hessian, residual, M=precondition, maxiter=MAX_ITERATIONS, tol=1e-3)
         return direction, jnp.sum(residual * direction)
 
+    def hessian(self, t: Float[Array, "P m"], sample: Sample) -> Float[Array, "Pm Pm"]:
+        """H as a matrix, t unrolled row by row."""
+        features, weights = sample
+        products = (features[:, :, None] * (self.readout_variance * features @ t)[:, None, :]).reshape(
+            len(features), -1
+        )
+        products = products - weights @ products
+        diagonal = self.damping * jnp.eye(t.size) + self.readout_variance * jnp.kron(sample.kernel, jnp.eye(t.shape[1]))
+        return diagonal + (weights[:, None] * products).T @ products
 
-def tilt_change(
-    features: Float[Array, "M P"], t: Float[Array, "P m"], step: Float[Array, "P m"], readout_variance: float
-) -> Float[Array, " M"]:
-    r"""\(\frac{\sigma_a^2}{2} (|(t + s)^T \phi|^2 - |t^T \phi|^2)\) of each particle, without cancellation."""
-    change = features @ step
-    return readout_variance * jnp.sum(change * (features @ t + change / 2), axis=1)
+    def tilt_change(
+        self, features: Float[Array, "M P"], t: Float[Array, "P m"], step: Float[Array, "P m"]
+    ) -> Float[Array, " M"]:
+        r"""\(\frac{\sigma_a^2}{2} (|(t + s)^T \phi|^2 - |t^T \phi|^2)\) of each particle."""
+        change = features @ step
+        return self.readout_variance * jnp.sum(change * (features @ t + change / 2), axis=1)
 
+    def step_length(
+        self,
+        t: Float[Array, "P m"],
+        direction: Float[Array, "P m"],
+        sample: Sample,
+        largest: Float[Array, ""] | float,
+        min_fraction: float,
+    ) -> Float[Array, ""]:
+        """The largest of a series of step lengths that leaves the weights even enough."""
+        lengths = largest * 2.0 ** (-jnp.arange(N_LENGTHS) / 2)
 
-def largest_step(
-    features: Float[Array, "M P"],
-    weights: Float[Array, " M"],
-    t: Float[Array, "P m"],
-    direction: Float[Array, "P m"],
-    readout_variance: float,
-    largest: Float[Array, ""] | float,
-    min_fraction: float,
-) -> Float[Array, ""]:
-    """The largest of a geometric series of step lengths that leaves the weights even enough."""
-    from nonlazy.theory.particles.population import effective_fraction
+        def fraction(length: Float[Array, ""]) -> Float[Array, ""]:
+            return effective_fraction(sample.weights, self.tilt_change(sample.features, t, length * direction))
 
-    lengths = largest * 2.0 ** -jnp.arange(0, 16, 0.5)
-    fractions = jnp.stack(
-        [effective_fraction(weights, tilt_change(features, t, s * direction, readout_variance)) for s in lengths]
-    )
-    return lengths[jnp.argmax(fractions > min_fraction)]
+        return lengths[jnp.argmax(jax.vmap(fraction)(lengths) > min_fraction)]
+
+    def move_sample(self, t: Float[Array, "P m"], step: Float[Array, "P m"], sample: Sample) -> Sample:
+        """The sample, weighted so that it follows the law at t + step."""
+        log_weights = jnp.log(sample.weights) + self.tilt_change(sample.features, t, step)
+        return sample._replace(weights=jax.nn.softmax(log_weights))

@@ -80,9 +80,14 @@ def stiffness(phi: Activation, law: Law, population: Population) -> Float[Array,
 
 
 def move(
-    key: Array, phi: Activation, law: Law, population: Population, scale: Float[Array, " R"], gain: Float[Array, ""] | float
+    key: Array,
+    phi: Activation,
+    law: Law,
+    population: Population,
+    width: Float[Array, " R"],
+    gain: Float[Array, ""] | float,
 ) -> Population:
-    """One transition of Hamiltonian Monte Carlo for every particle, at the scale of each coordinate.
+    """One transition of Hamiltonian Monte Carlo for every particle, given the law's width along each coordinate.
 
     The step size follows the acceptance rate of the whole population, unless the gain is zero.
     """
@@ -90,24 +95,26 @@ def move(
     def log_density(x: Float[Array, "M R"]) -> Float[Array, " M"]:
         return law.tilt(phi, x) - jnp.sum(x**2, axis=-1) / 2
 
-    gradient = jax.grad(lambda x: jnp.sum(log_density(x)))
+    def kinetic(velocity: Float[Array, "M R"]) -> Float[Array, " M"]:
+        return jnp.sum((velocity / width) ** 2, axis=-1) / 2
+
+    def kick(x: Float[Array, "M R"]) -> Float[Array, "M R"]:
+        return width**2 * jax.grad(lambda x: jnp.sum(log_density(x)))(x)
+
     key_velocity, key_jitter, key_accept = jax.random.split(key, 3)
-    start = population.coordinates
     length = TRAJECTORY_LENGTH * jax.random.uniform(key_jitter, minval=0.8, maxval=1.2)
     n_leapfrogs = jnp.clip(jnp.ceil(length / population.step_size), 1, MAX_LEAPFROGS)
     step = jnp.minimum(length / n_leapfrogs, population.step_size)
-    velocity = scale * jax.random.normal(key_velocity, start.shape)
-
-    def kinetic(velocity: Float[Array, "M R"]) -> Float[Array, " M"]:
-        return jnp.sum((velocity / scale) ** 2, axis=-1) / 2
 
     def leapfrog(_: Int[Array, ""], state: tuple[Array, Array]) -> tuple[Array, Array]:
-        x, v = state
-        x = x + step * v
-        return x, v + step * scale**2 * gradient(x)
+        x, velocity = state
+        x = x + step * velocity
+        return x, velocity + step * kick(x)
 
-    end, last = jax.lax.fori_loop(0, n_leapfrogs.astype(int), leapfrog, (start, velocity + step / 2 * scale**2 * gradient(start)))
-    last = last - step / 2 * scale**2 * gradient(end)
+    start = population.coordinates
+    velocity = width * jax.random.normal(key_velocity, start.shape)
+    end, last = jax.lax.fori_loop(0, n_leapfrogs.astype(int), leapfrog, (start, velocity + step / 2 * kick(start)))
+    last = last - step / 2 * kick(end)
     log_ratio = log_density(end) - kinetic(last) - log_density(start) + kinetic(velocity)
     acceptance = jnp.exp(jnp.minimum(jnp.nan_to_num(log_ratio, nan=-jnp.inf), 0))
     accepted = jax.random.uniform(key_accept, acceptance.shape) < acceptance
@@ -118,16 +125,25 @@ def move(
 
 
 def explore(
-    key: Array, phi: Activation, law: Law, population: Population, n_moves: Int[Array, ""] | int, gain: float
-) -> tuple[Population, Float[Array, "P P"]]:
-    """Several transitions at a fixed law, and the kernel averaged over them."""
-    scale = 1 / jnp.sqrt(1 + stiffness(phi, law, population) * jnp.sum(law.factor**2, axis=0))
-    n_inputs = law.factor.shape[0]
+    key: Array,
+    phi: Activation,
+    law: Law,
+    population: Population,
+    n_moves: Int[Array, ""] | int,
+    n_snapshots: int,
+    gain: Float[Array, ""] | float,
+) -> tuple[Population, Float[Array, "n M P"]]:
+    """Several transitions at a fixed law, and the preactivations of all particles after every n_moves of them.
 
-    def body(i: Int[Array, ""], state: tuple[Population, Array]) -> tuple[Population, Array]:
-        population, kernel = state
-        population = move(jax.random.fold_in(key, i), phi, law, population, scale, gain)
-        features = phi(law.preactivations(population.coordinates))
-        return population, kernel + (population.weights[:, None] * features).T @ features / n_moves
+    The columns of F must be orthogonal: the width along coordinate j is \\((1 + c |F_j|^2)^{-1/2}\\) with the stiffness c.
+    """
+    width = 1 / jnp.sqrt(1 + stiffness(phi, law, population) * jnp.sum(law.factor**2, axis=0))
 
-    return jax.lax.fori_loop(0, n_moves, body, (population, jnp.zeros((n_inputs, n_inputs))))
+    def snapshot(population: Population, key: Array) -> tuple[Population, Array]:
+        def one(i: Int[Array, ""], population: Population) -> Population:
+            return move(jax.random.fold_in(key, i), phi, law, population, width, gain)
+
+        population = jax.lax.fori_loop(0, n_moves, one, population)
+        return population, law.preactivations(population.coordinates)
+
+    return jax.lax.scan(snapshot, population, jax.random.split(key, n_snapshots))

@@ -76,14 +76,16 @@ class LastLayer:
             except GridTooShortError:
                 self.reach, self._grid = 1.5 * self.reach, None
 
-    def point(self, t: Float[np.ndarray, "C m"], temperature: float, proposal: Proposal) -> Point | None:
-        """Value and derivatives at t on given nodes, or None outside the domain; `temperature` is N T."""
+    def rays(self, t: Float[np.ndarray, "C m"]) -> Rays:
+        """The rays at t; outside the domain of the dual one of them has R >= 1, and the law cannot be normalized."""
+        law = self.law(t)
+        return find_rays(law, self.slopes, code_starts(law))
+
+    def point(self, t: Float[np.ndarray, "C m"], rays: Rays, temperature: float, proposal: Proposal) -> Point | None:
+        """Value and derivatives at t on given nodes, or None if these leave the grid; `temperature` is N T."""
         data, (n_classes, m) = self.data, t.shape
         try:
             law = self.law(t)
-            rays = find_rays(law, self.slopes, code_starts(law))
-            if np.any(rays.growth >= 1):
-                return None
             ensemble = weigh(law, proposal)
         except GridTooShortError:
             return None

@@ -52,9 +52,9 @@ class Climb:
     def __init__(self, layer: LastLayer, t: Float[np.ndarray, "C m"], temperature: float, proposal: Proposal) -> None:
         self.layer, self.temperature, self.proposal, self.steps = layer, temperature, proposal, 0
         self.barrier = FIRST_BARRIER if layer.slopes.any() else 0.0
-        point = layer.point(t, temperature, proposal)
-        if point is None:
-            raise ConvergenceError("the dual was started outside its domain.")
+        rays = layer.rays(t)
+        point = layer.point(t, rays, temperature, proposal)
+        assert point is not None
         self.point = point
         self.strengths = self.barrier / (1 - point.rays.growth)
 
@@ -68,7 +68,7 @@ class Climb:
         self._evaluate()
 
     def _evaluate(self) -> None:
-        point = self.layer.point(self.point.t, self.temperature, self.proposal)
+        point = self.layer.point(self.point.t, self.point.rays, self.temperature, self.proposal)
         assert point is not None
         self.point = point
 
@@ -98,9 +98,12 @@ class Climb:
         length = 1.0
         while self.steps < MAX_STEPS and length > 1e-8:
             t = self.point.t + length * step.t.reshape(self.point.t.shape)
-            proposal = self.proposal if n_nodes is None else self.layer.propose(t, n_nodes, self.proposal.modes)
-            trial = self.layer.point(t, self.temperature, proposal)
-            if trial is not None and self._inside(trial):
+            rays = self.layer.rays(t)
+            trial = None
+            if self._inside(rays):
+                proposal = self.proposal if n_nodes is None else self.layer.propose(t, n_nodes, self.proposal.modes)
+                trial = self.layer.point(t, rays, self.temperature, proposal)
+            if trial is not None:
                 gain = self._value(trial) - self._value(self.point)
                 if gain > -(1e-10 if n_nodes is None else 1e-4) * (1 + abs(self.point.value)):
                     self.proposal = proposal
@@ -118,9 +121,9 @@ class Climb:
     def _value(self, point: Point) -> float:
         return point.value + self.barrier / 2 * float(np.sum(np.log(1 - point.rays.growth)))
 
-    def _inside(self, trial: Point) -> bool:
+    def _inside(self, rays: Rays) -> bool:
         """Whether a step went at most 95 % of the way to the boundary."""
-        return 1 - trial.rays.growth.max(initial=0) > 0.05 * (1 - self.point.rays.growth.max(initial=0))
+        return 1 - rays.growth.max(initial=0) > 0.05 * (1 - self.point.rays.growth.max(initial=0))
 
 
 def _carry_over(old: Rays, strengths: Float[np.ndarray, " k"], new: Rays, barrier: float) -> Float[np.ndarray, " k"]:
