@@ -11,15 +11,25 @@ Sample the weight posterior of a network in the non-lazy regime, and read its re
 
 from nonlazy import plot, tasks
 from nonlazy.codes import code_fractions
-from nonlazy.errors import CheckpointError, DataWarning, FileError, InputError, NonlazyError, SamplingWarning
+from nonlazy.errors import (
+    CheckpointError,
+    ConvergenceError,
+    DataWarning,
+    FileError,
+    InputError,
+    NonlazyError,
+    SamplingWarning,
+)
 from nonlazy.io import load, save
 from nonlazy.kernels import kernel_blocks
 from nonlazy.model import Model
 from nonlazy.posterior import Posterior
 from nonlazy.sampling import Diagnostics, diagnose, sample
+from nonlazy.theory import Theory, solve
 
 __all__ = [
     "CheckpointError",
+    "ConvergenceError",
     "DataWarning",
     "Diagnostics",
     "FileError",
@@ -28,6 +38,7 @@ __all__ = [
     "NonlazyError",
     "Posterior",
     "SamplingWarning",
+    "Theory",
     "code_fractions",
     "diagnose",
     "kernel_blocks",
@@ -35,5 +46,6 @@ __all__ = [
     "plot",
     "sample",
     "save",
+    "solve",
     "tasks",
 ]

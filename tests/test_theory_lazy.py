@@ -9,7 +9,7 @@ import pytest
 from helpers import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 import nonlazy as nl
 from nonlazy.activations import Activation, resolve
@@ -39,6 +39,10 @@ def leaky(z):
 
 def step(z):
     return jnp.where(z > 0, 1.0, 0.0) * jnp.ones_like(z)
+
+
+def shifted_step(z):
+    return step(z + 0.8)
 
 
 def shifted_relu(z):
@@ -95,17 +99,29 @@ def test_moments_agree_with_draws(activation):
     assert_close(scores)
 
 
-def test_kinks_and_strong_correlations_with_distant_kinks():
-    """A kink off 0 and variances that differ a little: the two kinks nearly meet. One-dimensional integrals are exact."""
-    phi, std = resolve(shifted_relu), np.array([1.0, 1.001])
+@pytest.mark.parametrize("rho", [0.98, 0.9999, 1 - 1e-8, 1, -0.99])
+@pytest.mark.parametrize("activation", [shifted_relu, shifted_step])
+def test_kinks_that_nearly_meet(activation, rho):
+    """Kinks and jumps off 0, and variances that differ a little. Given u, E phi(v) is known: one integral is left."""
+    kink, std_u, std_v = 0.8, 1.0, 1.001
+    width = np.sqrt(1 - rho**2)
     x, w = np.polynomial.legendre.leggauss(40)
-    breaks = np.unique(np.concatenate([np.linspace(-10, 10, 41), -0.8 / std]))
+    near = np.concatenate([np.outer([-1, 1], max(width, 1e-9) * 2.0 ** np.arange(30)).ravel(), [0]])
+    ends = np.concatenate([np.linspace(-10, 10, 41), -kink / std_u + near, -kink / std_v * np.sign(rho) + near])
+    breaks = np.unique(np.clip(ends, -10, 10))
     half = np.diff(breaks)[:, None] / 2
     g = breaks[:-1, None] + half + half * x
-    values = [np.maximum(s * g, -0.8) for s in std]
-    expected = np.sum(half * w * np.exp(-(g**2) / 2) * values[0] * values[1]) / np.sqrt(2 * np.pi)
-    found = by_quadrature(phi, std[:1] ** 2, std[:1] * std[1:], std[1:] ** 2)
-    assert abs(found.value[0] - expected) < 1e-12
+    mean, spread = std_v * rho * g + kink, std_v * max(width, 1e-30)
+    u, above = std_u * g + kink, norm.cdf(mean / spread)
+    if activation is shifted_step:
+        factors = np.where(u > 0, 1.0, 0.0), above
+    else:
+        factors = np.maximum(u, 0) - kink, mean * above + spread * norm.pdf(mean / spread) - kink
+    expected = np.sum(half * w * norm.pdf(g) * factors[0] * factors[1])
+    moments = np.array(std_u**2), np.array(rho * std_u * std_v), np.array(std_v**2)
+    found = by_quadrature(resolve(activation), *moments)
+    assert abs(found.value - expected) < 1e-13
+    assert found.error < 1e-12
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,12 @@ class Sample(NamedTuple):
 
 
 class Dual(NamedTuple):
-    """Targets, prior variance of the readout, and N T."""
+    """Targets, prior variance of the readout, N T, and the wall of the law of a neuron."""
 
     targets: Float[Array, "P m"]
     readout_variance: float
     damping: float
+    wall: float
 
     def residual(self, t: Float[Array, "P m"], kernel: Float[Array, "P P"]) -> Float[Array, "P m"]:
         r"""\(Y - N T t - \sigma_a^2 K t\)."""

@@ -8,6 +8,7 @@ In the last layer \(\tilde{K} = \sigma_a^2\, t t^T\) once the readout is integra
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -20,11 +21,12 @@ Features = Float[Array, "M P"]
 
 
 class Law(NamedTuple):
-    """Factor F (P, R), and the coupling as A and B, both (P, k)."""
+    """Factor F (P, R), the coupling as A and B, both (P, k), and the largest |epsilon|^2 of a neuron in the bulk."""
 
     factor: Float[Array, "P R"]
     left: Float[Array, "P k"]
     right: Float[Array, "P k"]
+    wall: Float[Array, ""] | float
 
     def preactivations(self, coordinates: Float[Array, "M R"]) -> Float[Array, "M P"]:
         return coordinates @ self.factor.T
@@ -39,15 +41,17 @@ class Law(NamedTuple):
         return (features @ self.left @ self.right.T + features @ self.right @ self.left.T) / 2
 
 
-def readout_law(factor: Float[Array, "P R"], t: Float[Array, "P m"], readout_variance: float) -> Law:
+def readout_law(
+    factor: Float[Array, "P R"], t: Float[Array, "P m"], readout_variance: float, wall: float = math.inf
+) -> Law:
     """The last layer's law, its readout integrated out."""
     scaled = jnp.sqrt(readout_variance) * t
-    return Law(factor, scaled, scaled)
+    return Law(factor, scaled, scaled, wall)
 
 
 def coupled_law(factor: Float[Array, "P R"], coupling: Float[Array, "P P"]) -> Law:
     """A lower layer's law."""
-    return Law(factor, coupling, jnp.eye(len(coupling)))
+    return Law(factor, coupling, jnp.eye(len(coupling)), math.inf)
 
 
 def slope(phi: Activation, z: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -116,7 +116,8 @@ def move(
     end, last = jax.lax.fori_loop(0, n_leapfrogs.astype(int), leapfrog, (start, velocity + step / 2 * kick(start)))
     last = last - step / 2 * kick(end)
     log_ratio = log_density(end) - kinetic(last) - log_density(start) + kinetic(velocity)
-    acceptance = jnp.exp(jnp.minimum(jnp.nan_to_num(log_ratio, nan=-jnp.inf), 0))
+    log_ratio = jnp.where(jnp.sum(end**2, axis=-1) < law.wall, jnp.nan_to_num(log_ratio, nan=-jnp.inf), -jnp.inf)
+    acceptance = jnp.exp(jnp.minimum(log_ratio, 0))
     accepted = jax.random.uniform(key_accept, acceptance.shape) < acceptance
     return population._replace(
         coordinates=jnp.where(accepted[:, None], end, start),

@@ -1,0 +1,6 @@
+"""Mean-field theory of class-symmetric data, by quadrature."""
+
+from nonlazy.theory.symmetric.data import SymmetricData, symmetric_data
+from nonlazy.theory.symmetric.solution import SymmetricSolution, solve_symmetric
+
+__all__ = ["SymmetricData", "SymmetricSolution", "solve_symmetric", "symmetric_data"]

@@ -60,7 +60,10 @@ def symmetric_data(posterior: Posterior) -> SymmetricData | None:
         return None
     kernel = model.weight_stds[0] ** 2 * task.inputs @ task.inputs.T / task.n_features
     projected = project(kernel, labels, n_classes)
-    if np.abs(kernel - projected.matrix(labels)).max() > TOLERANCE * np.abs(kernel).max() or projected.excess.min() <= 0:
+    if (
+        np.abs(kernel - projected.matrix(labels)).max() > TOLERANCE * np.abs(kernel).max()
+        or projected.excess.min() <= 0
+    ):
         return None
     return SymmetricData(
         np.bincount(labels).astype(float),

@@ -69,12 +69,22 @@ class LastLayer:
         while True:
             try:
                 modes = self.branches(t, known)
-                per_branch = max(2 ** int(np.log2(n_nodes / max(len(modes.x), 1))), MIN_NODES)
-                proposal = propose(self.law(t).n_fields, modes, per_branch, self.seed)
-                self.law(t).moments(proposal.x)
-                return proposal
+                break
             except GridTooShortError:
-                self.reach, self._grid = 1.5 * self.reach, None
+                self.reach, self._grid = 1.2 * self.reach, None
+        per_branch = max(2 ** int(np.log2(n_nodes / max(len(modes.x), 1))), MIN_NODES)
+        proposal = propose(self.law(t).n_fields, modes, per_branch, self.seed)
+        self.widen(t, proposal)
+        return proposal
+
+    def widen(self, t: Float[np.ndarray, "C m"], proposal: Proposal) -> None:
+        """Make the grid as wide as these nodes need it."""
+        while True:
+            try:
+                self.law(t).moments(proposal.x)
+                return
+            except GridTooShortError:
+                self.reach, self._grid = 1.2 * self.reach, None
 
     def rays(self, t: Float[np.ndarray, "C m"]) -> Rays:
         """The rays at t; outside the domain of the dual one of them has R >= 1, and the law cannot be normalized."""
@@ -104,7 +114,9 @@ class LastLayer:
 
 
 def root(blocks: Float[np.ndarray, "C C"]) -> Float[np.ndarray, "C s"]:
-    """A factor G with G G^T = blocks, without the directions of no variance."""
+    """A factor G with G G^T = blocks: the symmetric root, smooth in the blocks, or one column or none for rank 1 or 0."""
     values, basis = np.linalg.eigh(blocks)
     kept = values > 1e-12 * max(values.max(), 1e-300)
-    return basis[:, kept] * np.sqrt(values[kept])
+    if kept.sum() > 1:
+        return basis * np.sqrt(np.maximum(values, 0)) @ basis.T
+    return basis[:, kept] * np.sqrt(values[kept]) * np.sign(basis[:, kept].sum(axis=0))

@@ -73,7 +73,9 @@ def weigh(law: Law, proposal: Proposal) -> Ensemble:
     return Ensemble(proposal.x, np.exp(log_weights - log_norm), moments, log_norm, proposal)
 
 
-def _log_normal(x: Float[np.ndarray, "n f"], mean: Float[np.ndarray, " f"], root: Float[np.ndarray, "f f"]) -> np.ndarray:
+def _log_normal(
+    x: Float[np.ndarray, "n f"], mean: Float[np.ndarray, " f"], root: Float[np.ndarray, "f f"]
+) -> np.ndarray:
     """Log density of N(mean, root root^T), in units of the standard normal's constant."""
     white = np.linalg.solve(root, (x - mean).T)
     return -np.sum(white**2, axis=0) / 2 - np.sum(np.log(np.diag(root)))

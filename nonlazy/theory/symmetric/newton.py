@@ -157,16 +157,24 @@ def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, 
     else:
         climb = Climb(layer, start, last, layer.propose(start, COARSE))
         climb.follow(LOOSE, COARSE)
-    for _ in range(MAX_ROUNDS):
+    for round_ in range(MAX_ROUNDS):
         climb.renew(n_nodes)
         climb.follow(TIGHT)
         while climb.barrier > LAST_BARRIER:
             climb.barrier *= BARRIER_FACTOR
             climb.follow(TIGHT)
-        if climb.point.ensemble.effective_fraction > MIN_EFFECTIVE and _same_branches(layer, climb):
+        # The first nodes were made for a t on the way.
+        if round_ > 0 and climb.point.ensemble.effective_fraction > MIN_EFFECTIVE and _same_branches(layer, climb):
             break
-    missed = residual(climb)
-    gap = float(np.sum(data.counts[:, None] * missed**2)) / (2 * last) + climb.barrier / 2 * len(climb.strengths)
+    return finish(climb)
+
+
+def finish(climb: Climb) -> Dual:
+    """The result of a climb that has arrived."""
+    counts, missed = climb.layer.data.counts, residual(climb)
+    gap = float(np.sum(counts[:, None] * missed**2)) / (2 * climb.temperature) + climb.barrier / 2 * len(
+        climb.strengths
+    )
     return Dual(climb.point, climb.strengths, gap, float(np.abs(missed).max()), climb.steps)
 
 

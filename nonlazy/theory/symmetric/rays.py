@@ -26,13 +26,14 @@ POWER_STEPS = 400
 
 
 class Rays(NamedTuple):
-    """Unit directions e (k, f), R, preactivations z and activities phi_inf(z) per class at e, and derivatives of R by A.
+    """Unit directions e (k, f), R, and per class preactivations z and activities phi_inf(z) at e; derivatives of R by A.
 
     `slope` (k, C, r) and `curvature` (k, C r, C r) are the first and second derivatives of R by the loadings A.
     """
 
     direction: Float[np.ndarray, "k f"]
     growth: Float[np.ndarray, " k"]
+    preactivation: Float[np.ndarray, "k C"]
     activity: Float[np.ndarray, "k C"]
     slope: Float[np.ndarray, "k C r"]
     curvature: Float[np.ndarray, "k Cr Cr"]
@@ -49,7 +50,12 @@ def find_rays(law: Law, slopes: Float[np.ndarray, " 2"], starts: Float[np.ndarra
     """The local maxima of R over directions, from these starts."""
     r, (n_classes, f) = law.n_tilt, (len(law.counts), law.n_fields)
     if not slopes.any():
-        return Rays(*(np.zeros((0, *shape)) for shape in ((f,), (), (n_classes,), (n_classes, r), (n_classes * r,) * 2)))
+        return Rays(
+            *(
+                np.zeros((0, *shape))
+                for shape in ((f,), (), (n_classes,), (n_classes,), (n_classes, r), (n_classes * r,) * 2)
+            )
+        )
     # R + shift |e|^2 is convex, so that the power iteration ascends.
     shift = np.linalg.eigvalsh((law.spread.T * law.counts / law.variance) @ law.spread).max(initial=0)
     e = _normalized(starts[np.linalg.norm(starts, axis=1) > 0])
@@ -94,9 +100,7 @@ def _gradient(law: Law, slopes: Float[np.ndarray, " 2"], e: Float[np.ndarray, "n
     return np.concatenate([law.counts * s * z @ law.tilt, law.counts * (z - u) / law.variance @ law.spread], axis=1)
 
 
-def _polish(
-    law: Law, slopes: Float[np.ndarray, " 2"], e: Float[np.ndarray, " f"]
-) -> tuple[np.ndarray, ...] | None:
+def _polish(law: Law, slopes: Float[np.ndarray, " 2"], e: Float[np.ndarray, " f"]) -> tuple[np.ndarray, ...] | None:
     """The exact maximum near e: R is quadratic where no class changes sides, and e its leading eigenvector."""
     r, (n_classes, _) = law.n_tilt, law.tilt.shape
     d, k, counts = law.variance, law.quadratic, law.counts
@@ -109,7 +113,8 @@ def _polish(
     top = basis[:, -1] * np.sign(basis[:, -1] @ e)
     if abs(top @ e - 1) > 1e-3 or values[-1] <= 0:
         return None  # a point where classes change sides, no maximum
-    activity = np.where(off[:, 0], 0, s * (v @ top) * d / stiffness)
+    preactivation = np.where(off[:, 0], 0, (v @ top) * d / stiffness)
+    activity = s * preactivation
     slope = 2 * (counts * activity)[:, None] * top[:r]
     # Second-order perturbation of the eigenvalue by changes of A.
     scale = np.where(off[:, 0], 0, counts * d * s / stiffness)
@@ -123,4 +128,4 @@ def _polish(
     for c in range(n_classes):
         rows = slice(c * r, (c + 1) * r)
         curvature[rows, rows] += direct[c] * np.outer(top[:r], top[:r])
-    return top, values[-1], activity, slope, curvature
+    return top, values[-1], preactivation, activity, slope, curvature

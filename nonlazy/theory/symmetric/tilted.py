@@ -23,6 +23,8 @@ from nonlazy.compilation import double_precision
 # Panels have these edges, so that a kink of the activation at a multiple of it (relu, hard tanh, relu6) costs no accuracy.
 PANEL = 0.5
 NODES_PER_PANEL = 6
+# Standard deviations of the narrowest Gaussian that a panel may cover.
+WIDTHS_PER_PANEL = 1.5
 # Chunks of this many values stay in the cache.
 CHUNK = 2**17
 # Standard deviations beyond which a Gaussian is left out: its mass there is below 1e-17.
@@ -63,7 +65,7 @@ class Tilted(NamedTuple):
 @double_precision
 def make_grid(phi: Activation, reach: float, finest: float) -> Grid:
     """Gauss-Legendre nodes on panels that cover [-reach, reach], for Gaussians no narrower than `finest`."""
-    width = PANEL / math.ceil(PANEL / (0.75 * finest)) if finest < PANEL / 0.75 else PANEL
+    width = PANEL / max(math.ceil(PANEL / (WIDTHS_PER_PANEL * finest)), 1)
     n_panels = math.ceil(reach / width)
     nodes, weights = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
     edges = np.arange(-n_panels, n_panels) * width
@@ -83,7 +85,12 @@ def tilted(
     chunk = max(CHUNK // len(grid.z), 1)
     features = np.stack([grid.phi, grid.phi**2, grid.z, grid.z**2, grid.phi * grid.z], axis=1)
     for c in range(h.shape[1]):
-        base = grid.log_weights + k[c] / 2 * features[:, 1] - features[:, 3] / (2 * d[c]) - math.log(2 * math.pi * d[c]) / 2
+        base = (
+            grid.log_weights
+            + k[c] / 2 * features[:, 1]
+            - features[:, 3] / (2 * d[c])
+            - math.log(2 * math.pi * d[c]) / 2
+        )
         slopes = np.stack([grid.phi, grid.z / d[c]])
         for start in range(0, len(h), chunk):
             rows = slice(start, start + chunk)
@@ -100,3 +107,23 @@ def tilted(
     log_norm, f, ff, z, zz, fz = found
     root = np.sqrt(d)
     return Tilted(log_norm, f, ff, (z - u) / root, (zz - 2 * u * z + u**2) / d, (fz - u * f) / root)
+
+
+def draw_tilted(
+    rng: np.random.Generator,
+    grid: Grid,
+    fields: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
+    variance: float,
+    quadratic: float,
+    size: int,
+) -> Float[np.ndarray, "n size"]:
+    """Independent draws of z for n pairs of fields (h, u) of one class, by inverting the distribution function on the grid."""
+    h, u = (field[:, None] for field in fields)
+    exponent = grid.log_weights + h * grid.phi + quadratic / 2 * grid.phi**2 - (grid.z - u) ** 2 / (2 * variance)
+    exponent -= exponent.max(axis=1, keepdims=True)
+    cumulated = np.cumsum(np.exp(exponent), axis=1)
+    cumulated /= cumulated[:, -1:]
+    edges = np.concatenate([[grid.z[0]], (grid.z[1:] + grid.z[:-1]) / 2, [grid.z[-1]]])
+    levels = np.concatenate([np.zeros((len(cumulated), 1)), cumulated], axis=1)
+    uniform = rng.random((len(cumulated), size))
+    return np.stack([np.interp(row, level, edges) for row, level in zip(uniform, levels, strict=True)])
