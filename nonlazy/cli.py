@@ -14,7 +14,7 @@ from rich.console import Console
 from nonlazy import config
 from nonlazy.demo import demo as run_demo
 from nonlazy.errors import InputError, NonlazyError
-from nonlazy.pipeline import RunFolder
+from nonlazy.pipeline import RunFolder, TheoryFolder, run_theory
 from nonlazy.pipeline import run as run_pipeline
 from nonlazy.sampling import diagnose
 
@@ -27,6 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Configuration = Annotated[Path | None, typer.Argument(metavar="CONFIG.toml", help="Configuration file.")]
+Preset = Annotated[
+    str | None, typer.Option(help=f"A configuration that comes with the library: {', '.join(config.presets())}.")
+]
 Out = Annotated[Path, typer.Option(help="Folder to write to; a run that was killed goes on from it.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the chains; replaces the configuration's.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -34,35 +38,62 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors."
 
 @app.callback()
 def _commands() -> None:
-    """Keep `run` a command of its own, whatever number of commands there is."""
+    """Give each command a name, whatever number of commands there is."""
 
 
 @app.command()
 def run(
-    configuration: Annotated[Path | None, typer.Argument(metavar="CONFIG.toml", help="Configuration file.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help=f"A configuration that comes with the library: {', '.join(config.presets())}.")
-    ] = None,
+    configuration: Configuration = None,
+    preset: Preset = None,
     out: Out = Path("run"),
     seed: Seed = None,
     quiet: Quiet = False,
 ) -> None:
-    """Sample a network's posterior and report what it represents.
+    """Sample a network's posterior and report what it represents, beside what the theory predicts.
 
     Writes samples.nc, summary.json, report.html and figures/ to the folder given by --out.
     """
-    if (configuration is None) == (preset is None):
-        raise InputError("Give either a configuration file or --preset NAME.")
-    text = config.read(configuration) if configuration is not None else config.read_preset(str(preset))
+    text, source = _configuration(configuration, preset)
     folder = RunFolder(out)
-    source = str(configuration) if configuration is not None else f"--preset {preset}"
     reproduce = f"nonlazy run {source} --out {out}" + ("" if seed is None else f" --seed {seed}")
     tree = _interruptible(lambda: run_pipeline(text, source, seed, folder, not quiet, reproduce), reproduce)
     if not quiet:
-        console = Console()
-        console.print(str(diagnose(tree)), highlight=False, markup=False, soft_wrap=True)
-        written = [folder.samples, folder.summary, folder.report, folder.figures]
-        console.print("Wrote " + ", ".join(map(str, written)), highlight=False, markup=False, soft_wrap=True)
+        _say(str(diagnose(tree)))
+        _say("Wrote " + ", ".join(map(str, (folder.samples, folder.summary, folder.report, folder.figures))))
+
+
+def _configuration(file: Path | None, preset: str | None) -> tuple[str, str]:
+    """Text of the configuration and what names it on the command line."""
+    if (file is None) == (preset is None):
+        raise InputError("Give either a configuration file or --preset NAME.")
+    return (
+        (config.read(file), str(file)) if file is not None else (config.read_preset(str(preset)), f"--preset {preset}")
+    )
+
+
+def _say(text: str) -> None:
+    Console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def theory(
+    configuration: Configuration = None,
+    preset: Preset = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("theory"),
+    seed: Annotated[int | None, typer.Option(help="Seed of the solver; replaces the configuration's.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Predict kernels, codes and predictors of wide networks without sampling.
+
+    Writes theory.nc, theory.json and figures/ to the folder given by --out.
+    """
+    text, source = _configuration(configuration, preset)
+    folder = TheoryFolder(out)
+    again = f"nonlazy theory {source} --out {out}" + ("" if seed is None else f" --seed {seed}")
+    found = _interruptible(lambda: run_theory(text, source, seed, folder, not quiet), again)
+    if not quiet:
+        _say(str(found))
+        _say("Wrote " + ", ".join(map(str, (folder.dataset, folder.summary, folder.figures))))
 
 
 @app.command()
@@ -71,7 +102,8 @@ def demo(out: Out = Path("demo"), seed: Seed = None, quiet: Quiet = False) -> No
     console = Console(quiet=quiet)
     again = f"nonlazy demo --out {out}" + ("" if seed is None else f" --seed {seed}")
     index = _interruptible(lambda: run_demo(out, seed, not quiet, console.print), again)
-    console.print(f"Open {index.resolve()}", highlight=False, markup=False, soft_wrap=True)
+    if not quiet:
+        _say(f"Open {index.resolve()}")
 
 
 def _interruptible(work: Callable[[], Result], again: str) -> Result:

@@ -108,6 +108,7 @@ class SamplingConfig(Section):
     draws: int = 500
     seed: int = 0
     method: str = "hmc"
+    start: Literal["prior", "theory"] = "prior"
     keep: list[str] = list(DEFAULT_KEEP)
     thin: int = 1
     parametrization: str = "reduced"
@@ -122,6 +123,7 @@ class Config(Section):
 
     title: str = "A run of nonlazy"
     temperature: float = 1e-5
+    theory: bool = True
     task: Annotated[OrthogonalTask | GaussianTask | DigitsTask | ImageTask | FileTask, Field(discriminator="name")]
     model: ModelConfig = ModelConfig()
     sampling: SamplingConfig = SamplingConfig()

@@ -10,12 +10,13 @@ from pathlib import Path
 import xarray as xr
 
 from nonlazy import config, io
-from nonlazy.analysis import summarize
-from nonlazy.errors import FileError, SamplingWarning
-from nonlazy.files import write_text
+from nonlazy.analysis import plain, summarize, summarize_theory
+from nonlazy.errors import ConvergenceError, FileError, InputError, SamplingWarning
+from nonlazy.files import write_atomically, write_text
 from nonlazy.posterior import Posterior
-from nonlazy.report import Picture, pictures, report_page
+from nonlazy.report import Picture, pictures, report_page, theory_pictures
 from nonlazy.sampling import sample
+from nonlazy.theory import Theory, solve
 
 
 class RunFolder:
@@ -57,21 +58,67 @@ def run(text: str, name: str, seed: int | None, folder: RunFolder, progress: boo
         tree = sample(posterior, **options, checkpoint=folder.checkpoint, progress=progress)
     io.save(tree, folder.samples)
     write_text(folder.config, text)
-    write_report(tree, posterior, settings.title, folder, reproduce)
+    theory = _theory(posterior, options["seed"], progress) if settings.theory else None
+    write_report(tree, posterior, settings.title, folder, reproduce, theory)
     shutil.rmtree(folder.checkpoint)
     return tree
 
 
+def _theory(posterior: Posterior, seed: int, progress: bool) -> Theory | str:
+    """The theory of a posterior, or why there is none: a run is not lost for it."""
+    try:
+        return solve(posterior, seed=seed, progress=progress, throw=False)
+    except (InputError, ConvergenceError) as error:
+        return str(error)
+
+
 def write_report(
-    tree: xr.DataTree, posterior: Posterior, title: str, folder: RunFolder, reproduce: str
+    tree: xr.DataTree,
+    posterior: Posterior,
+    title: str,
+    folder: RunFolder,
+    reproduce: str,
+    theory: Theory | str | None = None,
 ) -> list[Picture]:
-    """Write figures, summary and report of a run."""
-    summary = summarize(tree)
-    drawn = pictures(tree, posterior.model.phi, posterior.readout_variance)
-    folder.figures.mkdir(exist_ok=True)
-    for picture in drawn:
-        for suffix in ("svg", "png"):
-            picture.figure.savefig(folder.figures / f"{picture.name}.{suffix}")
+    """Write figures, summary and report of a run, with its theory, or the reason why there is none."""
+    known = theory if isinstance(theory, Theory) else None
+    summary = summarize(tree, known)
+    if isinstance(theory, str):
+        summary["theory"] = {"unavailable": theory}
+    drawn = pictures(tree, posterior.model.phi, posterior.readout_variance, known)
+    _save_figures(drawn, folder.figures)
     write_text(folder.summary, json.dumps(summary, indent=1))
     write_text(folder.report, report_page(title, summary, drawn, reproduce))
     return drawn
+
+
+def _save_figures(drawn: list[Picture], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in drawn:
+        for suffix in ("svg", "png"):
+            picture.figure.savefig(folder / f"{picture.name}.{suffix}")
+
+
+class TheoryFolder:
+    """Where a theory keeps its files: theory.nc, theory.json, figures/."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.dataset, self.summary, self.figures = path / "theory.nc", path / "theory.json", path / "figures"
+
+
+def run_theory(text: str, name: str, seed: int | None, folder: TheoryFolder, progress: bool) -> Theory:
+    """Solve the theory of the posterior that a configuration describes, and write everything about it."""
+    settings = config.parse(text, name)
+    posterior = settings.posterior()
+    if folder.dataset.exists():
+        raise FileError(f"{folder.path} holds a theory already; choose another folder with --out, or delete it.")
+    theory = solve(posterior, seed=settings.sampling.seed if seed is None else seed, progress=progress)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"folder {folder.path} cannot be made: {error.strerror}.") from error
+    write_atomically(folder.dataset, lambda path: theory.to_dataset().to_netcdf(path, engine="h5netcdf"))
+    write_text(folder.summary, json.dumps(plain(summarize_theory(None, theory)), indent=1))
+    _save_figures(theory_pictures(theory), folder.figures)
+    return theory

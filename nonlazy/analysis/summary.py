@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nonlazy.analysis.comparison import summarize_theory
 from nonlazy.analysis.predictor import predictor
 from nonlazy.codes import code_fractions
 from nonlazy.sampling import diagnose
+from nonlazy.theory import Theory
 
 
-def summarize(tree: xr.DataTree) -> dict[str, Any]:
-    """Configuration, verdict, diagnostics, kernel blocks, code fractions and errors of a run.
+def summarize(tree: xr.DataTree, theory: Theory | None = None) -> dict[str, Any]:
+    """Configuration, verdict, diagnostics, kernel blocks, code fractions and errors of a run, and the theory beside them.
 
     Values that cannot be computed (R-hat of one chain, say) are None.
     """
@@ -44,15 +46,17 @@ def summarize(tree: xr.DataTree) -> dict[str, Any]:
             "variance": variance,
             "misclassified": misclassified,
         }
-    return _plain(summary)
+    if theory is not None:
+        summary["theory"] = summarize_theory(tree, theory)
+    return plain(summary)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Nested values as JSON knows them, NaN as None."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

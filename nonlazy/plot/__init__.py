@@ -1,6 +1,7 @@
 """Pictures: functions that draw what they are given into matplotlib axes and return them; they compute nothing."""
 
 from nonlazy.plot.activity import activity, code_fractions
+from nonlazy.plot.comparison import compare
 from nonlazy.plot.errors import predictor, training_error
 from nonlazy.plot.kernels import block_traces, kernel
 from nonlazy.plot.readout import readout
@@ -10,6 +11,7 @@ __all__ = [
     "activity",
     "block_traces",
     "code_fractions",
+    "compare",
     "kernel",
     "predictor",
     "readout",

@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike, Float, Int
 from matplotlib.axes import Axes
 
 from nonlazy.plot.kernels import mark_classes
-from nonlazy.plot.style import DIVERGING, SEQUENTIAL
+from nonlazy.plot.style import DIVERGING, SEQUENTIAL, THEORY_COLOUR
 
 
 def activity(
@@ -31,14 +31,22 @@ def activity(
     return ax
 
 
-def code_fractions(fractions: Float[ArrayLike, "chain code"], codes: ArrayLike, ax: Axes) -> Axes:
-    """Fraction of neurons with each code: a bar for the mean over chains, a dot for each chain."""
+def code_fractions(
+    fractions: Float[ArrayLike, "chain code"],
+    codes: ArrayLike,
+    ax: Axes,
+    theory: Float[ArrayLike, " code"] | None = None,
+) -> Axes:
+    """Fraction of neurons with each code: a bar for the mean over chains, a dot for each chain, a line for the theory."""
     fractions, names = np.asarray(fractions), ["-".join(str(code)) for code in np.asarray(codes)]
     places = np.arange(len(names))
     ax.bar(places, fractions.mean(axis=0), color="0.75", width=0.7)
     offsets = np.linspace(-0.2, 0.2, len(fractions)) if len(fractions) > 1 else [0.0]
     for offset, row in zip(offsets, fractions, strict=True):
         ax.plot(places + offset, row, "o", ms=3.5, color="black")
+    if theory is not None:
+        ax.hlines(np.asarray(theory), places - 0.42, places + 0.42, color=THEORY_COLOUR, lw=2, label="theory")
+        ax.legend()
     ax.set_xticks(places, names, rotation=45 if len(names) > 6 else 0)
     ax.set(xlabel="code (classes that activate the neuron)", ylabel="fraction of neurons", ylim=(0, None))
     return ax

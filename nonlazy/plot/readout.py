@@ -12,11 +12,27 @@ from matplotlib.axes import Axes
 from nonlazy.plot.style import class_colour
 
 
-def readout(weights: Float[ArrayLike, "... output"], prior_variance: float, names: Sequence[str], ax: Axes) -> Axes:
-    """Density of the readout weights of each output, with the prior's as a dashed line; logarithmic, to show outliers."""
+def readout(
+    weights: Float[ArrayLike, "... output"],
+    prior_variance: float,
+    names: Sequence[str],
+    ax: Axes,
+    theory: Float[ArrayLike, "neuron output"] | None = None,
+) -> Axes:
+    """Density of the readout weights of each output, with the prior's as a dashed line; logarithmic, to show outliers.
+
+    `theory`: weights drawn from the theory, whose densities are shown as dotted lines in the same colours.
+    """
     weights = np.asarray(weights)
     weights = weights.reshape(-1, weights.shape[-1])
     edges = np.linspace(weights.min(), weights.max(), 81)
+    if theory is not None:
+        drawn = np.asarray(theory)
+        edges = np.linspace(min(weights.min(), drawn.min()), max(weights.max(), drawn.max()), 81)
+        for output, values in enumerate(drawn.T):
+            density, _ = np.histogram(values, bins=edges, density=True)
+            ax.stairs(density, edges, color=class_colour(output), ls=":", lw=1.6)
+        ax.plot([], color="0.3", ls=":", lw=1.6, label="theory")
     for output, values in enumerate(weights.T):
         density, _ = np.histogram(values, bins=edges, density=True)
         ax.stairs(density, edges, color=class_colour(output), label=names[output])

@@ -25,6 +25,8 @@ CLASS_COLOURS = (
 )
 
 SEQUENTIAL = "viridis"
+# Theory beside samples, everywhere.
+THEORY_COLOUR = "#D55E00"
 # For values around a reference in the middle.
 DIVERGING = "RdBu_r"
 

@@ -13,10 +13,14 @@ from matplotlib.figure import Figure
 
 from nonlazy import plot
 from nonlazy.activations import Activation
-from nonlazy.analysis import order_by_class, order_by_code, predictor
+from nonlazy.analysis import compare, order_by_class, order_by_code, predictor
 from nonlazy.codes import code_fractions
 from nonlazy.compilation import double_precision
 from nonlazy.kernels import class_averages
+from nonlazy.theory import Theory
+
+# Neurons drawn for the density of readout weights in theory.
+DRAWN_NEURONS = 20_000
 
 
 class Picture(NamedTuple):
@@ -28,11 +32,13 @@ class Picture(NamedTuple):
     figure: Figure
 
 
-def pictures(tree: xr.DataTree, phi: Activation, readout_variance: float) -> list[Picture]:
-    """All figures that a run's draws allow, in the order of the report."""
-    view = View(tree, phi, readout_variance)
+def pictures(
+    tree: xr.DataTree, phi: Activation, readout_variance: float, theory: Theory | None = None
+) -> list[Picture]:
+    """All figures that a run's draws allow, in the order of the report, with the theory where it is known."""
+    view = View(tree, phi, readout_variance, theory)
     makers: list[Callable[[View], Picture | None]] = [
-        activities, kernels, codes, readouts, predictions, block_traces, training_error,
+        activities, kernels, comparison, codes, readouts, predictions, block_traces, training_error,
     ]  # fmt: skip
     with plot.style():
         return [picture for maker in makers if (picture := maker(view)) is not None]
@@ -41,8 +47,10 @@ def pictures(tree: xr.DataTree, phi: Activation, readout_variance: float) -> lis
 class View:
     """A run's draws with inputs sorted by class; features are those of the last draw of the first chain."""
 
-    def __init__(self, tree: xr.DataTree, phi: Activation, readout_variance: float) -> None:
-        self.tree, self.phi, self.readout_variance = tree, phi, readout_variance
+    def __init__(
+        self, tree: xr.DataTree, phi: Activation, readout_variance: float, theory: Theory | None = None
+    ) -> None:
+        self.tree, self.phi, self.readout_variance, self.theory = tree, phi, readout_variance, theory
         self.configuration = json.loads(tree.attrs["configuration"])
         labels = tree["constant_data"]["labels"].values
         self.order = order_by_class(labels)
@@ -76,12 +84,34 @@ def activities(view: View) -> Picture:
 
 
 def kernels(view: View) -> Picture:
-    figure, axes = plot.subplots(1, view.depth, 3.4, 3.0)
     mean = view.tree["posterior_mean"]["kernel"].mean("chain").values[:, view.order][:, :, view.order]
-    for layer, ax in enumerate(axes[0]):
-        plot.kernel(mean[layer], view.labels, view.names, ax).set_title(f"layer {layer + 1}")
+    rows = [("", mean)]
+    if view.theory is not None:
+        rows = [("sampled, ", mean), ("theory, ", view.theory.kernels[:, view.order][:, :, view.order])]
+    figure, axes = plot.subplots(len(rows), view.depth, 3.4, 3.0)
+    for (source, values), row in zip(rows, axes, strict=True):
+        for layer, ax in enumerate(row):
+            plot.kernel(values[layer], view.labels, view.names, ax).set_title(f"{source}layer {layer + 1}")
     caption = "Kernel of each layer, averaged over draws and chains; the diagonal lies outside the colour scale."
+    if view.theory is not None:
+        caption += " Below, the kernels that the theory of wide networks predicts."
     return Picture("kernels", "Kernels", caption, figure)
+
+
+def comparison(view: View) -> Picture | None:
+    rows = compare(view.tree, view.theory) if view.theory is not None else []
+    if not rows:
+        return None
+    figure, axes = plot.subplots(1, view.depth, 3.4, 2.8)
+    for layer, ax in enumerate(axes[0], start=1):
+        _, _, values, means, errors, _ = zip(*(row for row in rows if row.layer == layer), strict=True)
+        names = [row.name for row in rows if row.layer == layer]
+        plot.compare(values, means, np.nan_to_num(errors), names, ax).set_title(f"layer {layer}")
+    caption = (
+        "Block means of the kernels: samples with two Monte Carlo standard errors, and the theory. The theory holds for wide "
+        "networks; differences of order 1/N remain."
+    )
+    return Picture("comparison", "Theory against sampling", caption, figure)
 
 
 def codes(view: View) -> Picture | None:
@@ -91,7 +121,10 @@ def codes(view: View) -> Picture | None:
     for layer, ax in enumerate(axes[0], start=1):
         fractions = code_fractions(view.tree, layer)
         common = fractions.isel(code=np.argsort(-fractions.mean("chain").values)[:12])
-        plot.code_fractions(common, common.code.values, ax).set_title(f"layer {layer}")
+        expected = None
+        if view.theory is not None and (known := view.theory.code_fractions[layer - 1]):
+            expected = [known.get(str(code), 0.0) for code in common.code.values]
+        plot.code_fractions(common, common.code.values, ax, expected).set_title(f"layer {layer}")
     caption = (
         "Fraction of neurons with each code, mean over chains (bars) and single chains (dots). Chains that start differently "
         "can freeze in different codes: dots that differ between chains, or codes that never change, are not equilibrium "
@@ -105,8 +138,15 @@ def readouts(view: View) -> Picture | None:
         return None
     figure, axes = plot.subplots(1, 1, 4.6, 2.8)
     weights = view.tree["posterior"]["readout"].values
-    plot.readout(weights, view.readout_variance, view.output_names, axes[0][0])
+    drawn = None
     caption = "Readout weights over neurons, draws and chains, beside their prior."
+    if view.theory is not None:
+        drawn = view.theory.draw(width=DRAWN_NEURONS).readout
+        caption += " Dotted: weights drawn from the theory" + (
+            "; its outliers, which grow with the width, are left out." if len(view.theory.outliers.readout) else "."
+        )
+        drawn = drawn[len(view.theory.outliers.readout) :]
+    plot.readout(weights, view.readout_variance, view.output_names, axes[0][0], drawn)
     return Picture("readout", "Readout weights", caption, figure)
 
 
@@ -153,3 +193,31 @@ def training_error(view: View) -> Picture:
         "to 10."
     )
     return Picture("training_error", "Training error", caption, figure)
+
+
+def theory_pictures(theory: Theory) -> list[Picture]:
+    """The figures of a theory without samples."""
+    task = theory.posterior.task
+    order, names = order_by_class(task.labels), task.class_names
+    output_names = names if task.n_outputs == len(names) else [f"output {i + 1}" for i in range(task.n_outputs)]
+    depth = len(theory.kernels)
+    with plot.style():
+        figure, axes = plot.subplots(1, depth, 3.4, 3.0)
+        for layer, ax in enumerate(axes[0]):
+            values = theory.kernels[layer][np.ix_(order, order)]
+            plot.kernel(values, task.labels[order], names, ax).set_title(f"layer {layer + 1}")
+        found = [
+            Picture("kernels", "Kernels", "Kernel of each layer; the diagonal lies outside the colour scale.", figure)
+        ]
+        figure, axes = plot.subplots(1, 1, 4.6, 2.8)
+        drawn = theory.draw(width=DRAWN_NEURONS).readout[len(theory.outliers.readout) :]
+        plot.readout(drawn, theory.posterior.readout_variance, output_names, axes[0][0])
+        found.append(Picture("readout", "Readout weights", "Readout weights of neurons drawn from the theory.", figure))
+        if any(theory.code_fractions):
+            figure, axes = plot.subplots(1, depth, 3.4, 2.6)
+            for layer, (ax, known) in enumerate(zip(axes[0], theory.code_fractions, strict=True), start=1):
+                common = list(known.items())[:12]
+                values = np.array([[value for _, value in common]])
+                plot.code_fractions(values, [code for code, _ in common], ax).set_title(f"layer {layer}")
+            found.append(Picture("codes", "Codes", "Fraction of neurons with each code.", figure))
+    return found

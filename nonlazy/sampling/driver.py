@@ -28,6 +28,7 @@ from nonlazy.sampling.nuts import NUTS
 from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
 from nonlazy.sampling.result import to_tree
 from nonlazy.sampling.run import Run
+from nonlazy.theory import solve
 from nonlazy.validation import integer, one_of
 
 METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC)}
@@ -57,7 +58,8 @@ def sample(
         draws: draws kept of each chain.
         seed: the same seed on the same machine gives the same draws.
         method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction); all leave the posterior invariant.
-        start: "prior", or first coordinates, each of shape (chains, ...) or the same for all chains.
+        start: "prior"; "theory", networks drawn from the mean-field theory (`nonlazy.solve`); or first coordinates, each
+            of shape (chains, ...) or the same for all chains.
         checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
         progress: show a progress bar on standard error.
         keep: what to store of each draw: "readout", "kernel_blocks", "class_activity", "predictions", "kernels",
@@ -94,7 +96,10 @@ def sample(
     kept = check_keep(keep)
     density = jax.device_put(posterior.density(parametrization))
     sampler = Sampler(density, METHODS[one_of("method", method, METHODS)], schedule, kept, jax.random.key(seed))
-    positions = first_positions(start, density, sampler)
+    if isinstance(start, str) and start == "theory":
+        positions = theory_positions(posterior, parametrization, chains, seed, progress)
+    else:
+        positions = first_positions(start, density, sampler)
     if not isinstance(start, str):
         # Common random numbers pull chains from different starts together and would hide that they disagree.
         sampler = sampler._replace(key=jax.random.fold_in(sampler.key, int(_fingerprint(*positions)[:8], 16)))
@@ -119,19 +124,28 @@ def sample(
 def first_positions(start: str | Sequence[ArrayLike], density: Reduced | Plain, sampler: Sampler) -> Position:
     """First coordinates of all chains: drawn from the prior, or as given."""
     if isinstance(start, str):
-        one_of("start", start, ("prior",))
+        one_of("start", start, ("prior", "theory"))
         return sampler.prior_positions()
     chains, shapes = sampler.schedule.chains, density.shapes
     given = tuple(jnp.asarray(x, dtype=float) for x in start)
     batched = tuple((chains, *shape) for shape in shapes)
     if tuple(x.shape for x in given) not in (shapes, batched):
         raise InputError(
-            f"start must be 'prior' or coordinates of shapes {shapes}, with or without a leading axis of {chains} chains, "
+            f"start must be 'prior', 'theory' or coordinates of shapes {shapes}, with or without a leading axis of {chains} chains, "
             f"got shapes {tuple(x.shape for x in given)}."
         )
     if not all(bool(jnp.isfinite(x).all()) for x in given):
         raise InputError("start must hold finite coordinates, got NaN or infinite entries.")
     return tuple(jnp.broadcast_to(x, shape) for x, shape in zip(given, batched, strict=True))
+
+
+def theory_positions(posterior: Posterior, parametrization: str, chains: int, seed: int, progress: bool) -> Position:
+    """First coordinates of all chains: networks of independent draws from the theory's single-neuron laws."""
+    if parametrization != "reduced":
+        raise InputError(f"start 'theory' needs parametrization 'reduced', got {parametrization!r}.")
+    theory = solve(posterior, seed=seed, progress=progress)
+    networks = [theory.draw(seed=int(s)).position for s in np.random.SeedSequence(seed).generate_state(chains)]
+    return tuple(jnp.asarray(np.stack(coordinate)) for coordinate in zip(*networks, strict=True))
 
 
 def _fingerprint(*arrays: ArrayLike | None) -> str:

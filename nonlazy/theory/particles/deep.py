@@ -10,6 +10,7 @@ With eta = 1 the iteration diverges: the kernels sit at a maximum of the action,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -22,11 +23,11 @@ from nonlazy.compilation import COMPILER_OPTIONS
 from nonlazy.theory.particles.ascent import GAIN, MIN_FRACTION
 from nonlazy.theory.particles.dual import Dual, Sample
 from nonlazy.theory.particles.law import Law, coupled_law, readout_law, symmetric_root
-from nonlazy.theory.particles.population import Population, explore, resample_if_uneven, reweight
+from nonlazy.theory.particles.population import Population, effective_fraction, explore, resample_if_uneven, reweight
 from nonlazy.theory.particles.stein import backward
 
-
-MAX_DECREMENT = 3.0  # Newton decrement below which kernels and couplings are updated
+N_RATES = 16
+MAX_DECREMENT = 1.0  # Newton decrement below which kernels and couplings are updated
 
 
 class Layers(NamedTuple):
@@ -44,6 +45,8 @@ class Seen(NamedTuple):
     kernels: Float[Array, "L P P"]
     decrement: Float[Array, ""]
     mismatch: Float[Array, ""]
+    rate: Float[Array, ""]
+    targets: Float[Array, "l P P"]
 
 
 def laws(dual: Dual, factor: Float[Array, "P P"], variances: tuple[float, ...], layers: Layers) -> list[Law]:
@@ -97,22 +100,41 @@ def step_layers(
                 for law, z, p, v in zip(old[1:], zs[1:], populations[1:], variances[1:], strict=True)
             ]
         )
+
+        def moved_by(kernel_rate: Array | float, coupling_rate: Array | float, length: Array | float) -> Layers:
+            return Layers(
+                layers.populations,
+                layers.kernels + kernel_rate * (kernels - layers.kernels),
+                layers.couplings + coupling_rate * (targets - layers.couplings),
+                layers.t + length * direction,
+            )
+
+        def changes(new: Layers) -> list[Float[Array, " M"]]:
+            pairs = zip(old, laws(dual, factor, variances, new), populations, strict=True)
+            return [b.tilt(phi, p.coordinates) - a.tilt(phi, p.coordinates) for a, b, p in pairs]
+
+        def even(new: Layers) -> Float[Array, ""]:
+            pairs = zip(populations, changes(new), strict=True)
+            return jnp.min(jnp.stack([effective_fraction(p.weights, c) for p, c in pairs])) > MIN_FRACTION
+
         # Couplings make sense at the t that solves the dual for the present kernels; before, they run away.
-        rate = jnp.where(decrement < MAX_DECREMENT, damping, 0.0)
-        new = Layers(
-            layers.populations,
-            layers.kernels + rate * (kernels - layers.kernels),
-            layers.couplings + rate * (targets - layers.couplings),
-            layers.t + length * direction,
-        )
+        solved = decrement < MAX_DECREMENT
+
+        def largest_rate(allowed: Callable[[Array], Array], start: float) -> Float[Array, ""]:
+            rates = start * 2.0 ** -jnp.arange(N_RATES)
+            ok = jax.lax.map(allowed, rates)
+            return jnp.where(solved & jnp.any(ok), rates[jnp.argmax(ok)], 0.0)
+
+        kernel_rate = largest_rate(lambda rate: even(moved_by(rate, 0.0, 0.0)), 5 * damping)
+        rate = largest_rate(lambda rate: even(moved_by(0.0, rate, 0.0)), damping)
+        new = moved_by(kernel_rate, rate, length)
         moved = []
-        for i, (before, after, population) in enumerate(
-            zip(old, laws(dual, factor, variances, new), populations, strict=True)
-        ):
-            change = after.tilt(phi, population.coordinates) - before.tilt(phi, population.coordinates)
+        for i, (population, change) in enumerate(zip(populations, changes(new), strict=True)):
             population, _ = reweight(population, change)
             moved.append(resample_if_uneven(jax.random.fold_in(key, 100 + i), population))
         mismatch = jnp.linalg.norm(targets - layers.couplings) / jnp.linalg.norm(layers.couplings)
-        return new._replace(populations=tuple(moved)), Seen(kernels, decrement, mismatch)
+        return new._replace(populations=tuple(moved)), Seen(
+            kernels, decrement, mismatch, jnp.stack([kernel_rate, rate]), targets
+        )
 
     return jax.vmap(one)(keys, layers)

@@ -14,7 +14,6 @@ on the conjugates, on nodes that stay, then finds the solution; the nodes are re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
 from typing import NamedTuple
 
