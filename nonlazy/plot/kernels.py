@@ -12,13 +12,21 @@ from matplotlib.axes import Axes
 from nonlazy.plot.style import SEQUENTIAL, class_colour
 
 
-def kernel(values: Float[ArrayLike, "P P"], labels: Int[ArrayLike, " P"], names: Sequence[str], ax: Axes) -> Axes:
+def kernel(
+    values: Float[ArrayLike, "P P"],
+    labels: Int[ArrayLike, " P"],
+    names: Sequence[str],
+    ax: Axes,
+    scale_of: Float[ArrayLike, "P P"] | None = None,
+) -> Axes:
     """Heat map of a kernel whose inputs are sorted by class, with lines between the classes.
 
-    The colour scale leaves the diagonal out, which would hide the class blocks.
+    The colour scale leaves the diagonal out, which would hide the class blocks; `scale_of` is another kernel to take it from, so
+    that the two can be compared.
     """
     values, labels = np.asarray(values), np.asarray(labels)
-    off_diagonal = values[~np.eye(len(values), dtype=bool)] if len(values) > 1 else values.ravel()
+    shown = values if scale_of is None else np.asarray(scale_of)
+    off_diagonal = shown[~np.eye(len(shown), dtype=bool)] if len(shown) > 1 else shown.ravel()
     image = ax.imshow(
         values,
         cmap=SEQUENTIAL,

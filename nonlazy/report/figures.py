@@ -91,7 +91,7 @@ def kernels(view: View) -> Picture:
     figure, axes = plot.subplots(len(rows), view.depth, 3.4, 3.0)
     for (source, values), row in zip(rows, axes, strict=True):
         for layer, ax in enumerate(row):
-            plot.kernel(values[layer], view.labels, view.names, ax).set_title(f"{source}layer {layer + 1}")
+            plot.kernel(values[layer], view.labels, view.names, ax, mean[layer]).set_title(f"{source}layer {layer + 1}")
     caption = "Kernel of each layer, averaged over draws and chains; the diagonal lies outside the colour scale."
     if view.theory is not None:
         caption += " Below, the kernels that the theory of wide networks predicts."

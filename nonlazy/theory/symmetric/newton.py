@@ -46,6 +46,14 @@ class _Step(NamedTuple):
     centrality: float
 
 
+class _Centre(NamedTuple):
+    """The maximum under a barrier, and the strengths of the rays there."""
+
+    barrier: float
+    point: Point
+    strengths: Float[np.ndarray, " k"]
+
+
 class Climb:
     """A climb on the dual: the present point, the strengths of the rays, and the steps made."""
 
@@ -57,11 +65,27 @@ class Climb:
         assert point is not None
         self.point = point
         self.strengths = self.barrier / (1 - point.rays.growth)
+        self.path: list[_Centre] = []
 
     def renew(self, n_nodes: int) -> None:
-        """New nodes around the branches at the present t."""
+        """New nodes around the branches at the present t.
+
+        What they change moves the maximum along the boundary, where steps are short: go back as far into the domain as it takes.
+        """
         self.proposal = self.layer.propose(self.point.t, n_nodes, self.proposal.modes)
         self._evaluate()
+        changed = self._newton().decrement ** 2
+        while self.path and (self.path[-1].barrier < changed or self.path[-1].barrier == self.barrier):
+            self.barrier, self.point, self.strengths = self.path.pop()
+        self._evaluate()
+
+    def descend(self) -> None:
+        """Follow the maximum to the boundary of the domain."""
+        self.follow(TIGHT)
+        while self.barrier > LAST_BARRIER:
+            self.path.append(_Centre(self.barrier, self.point, self.strengths))
+            self.barrier *= BARRIER_FACTOR
+            self.follow(TIGHT)
 
     def cool(self, temperature: float) -> None:
         self.temperature = temperature
@@ -159,10 +183,7 @@ def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, 
         climb.follow(LOOSE, COARSE)
     for round_ in range(MAX_ROUNDS):
         climb.renew(n_nodes)
-        climb.follow(TIGHT)
-        while climb.barrier > LAST_BARRIER:
-            climb.barrier *= BARRIER_FACTOR
-            climb.follow(TIGHT)
+        climb.descend()
         # The first nodes were made for a t on the way.
         if round_ > 0 and climb.point.ensemble.effective_fraction > MIN_EFFECTIVE and _same_branches(layer, climb):
             break
