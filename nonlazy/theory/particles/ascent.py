@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from nonlazy.activations import Activation
 from nonlazy.compilation import COMPILER_OPTIONS
 from nonlazy.theory.particles.dual import Dual, Sample
-from nonlazy.theory.particles.law import readout_law
 from nonlazy.theory.particles.population import Population, explore, resample_if_uneven, reweight
 
 GAIN = 0.3  # of the step size of the moves, while t still moves fast
@@ -40,7 +39,7 @@ def observe(
     """Move the particles of every replicate at fixed t; their features after every n_moves moves, n_snapshots times."""
 
     def one(key: Array, state: State) -> tuple[State, Sample]:
-        law = readout_law(factor, state.t, dual.readout_variance, dual.wall)
+        law = dual.law(factor, state.t)
         population, seen = explore(key, phi, law, state.population, n_moves, n_snapshots, gain)
         sample = Sample(phi(seen).reshape(-1, len(factor)), jnp.tile(population.weights, len(seen)) / len(seen))
         return State(population, state.t), sample
@@ -97,7 +96,7 @@ def follow(
             features = phi(population.coordinates @ factor.T)
             population, change = reweight(population, dual.tilt_change(features, t, target - t))
             population = resample_if_uneven(key_resample, population)
-            law = readout_law(factor, target, dual.readout_variance, dual.wall)
+            law = dual.law(factor, target)
             population, _ = explore(key_move, phi, law, population, 1, 1, GAIN)
             return (population, target, log_z + change), None
 

@@ -18,6 +18,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float
 
+from nonlazy.theory.particles.law import Law
 from nonlazy.theory.particles.population import effective_fraction
 
 MAX_ITERATIONS = 30
@@ -42,6 +43,10 @@ class Dual(NamedTuple):
     readout_variance: float
     damping: float
     wall: float
+
+    def law(self, factor: Float[Array, "P R"], t: Float[Array, "P m"]) -> Law:
+        """The law of a neuron at t."""
+        return Law(factor, jnp.sqrt(self.readout_variance) * t, self.wall)
 
     def residual(self, t: Float[Array, "P m"], kernel: Float[Array, "P P"]) -> Float[Array, "P m"]:
         r"""\(Y - N T t - \sigma_a^2 K t\)."""

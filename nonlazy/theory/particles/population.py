@@ -72,7 +72,7 @@ def resample_if_uneven(key: Array, population: Population) -> Population:
 
 
 def stiffness(phi: Activation, law: Law, population: Population) -> Float[Array, ""]:
-    r"""Mean of \(-(\tilde{K} \phi)_\mu\, \phi''(z_\mu)\), by which the tilt confines a preactivation; 0 if it is negative."""
+    r"""Mean of \(-(\sigma_a^2 t t^T \phi)_\mu\, \phi''(z_\mu)\), by which the tilt confines preactivations; 0 if negative."""
     z = law.preactivations(population.coordinates)
     _, curvature = jax.jvp(lambda x: slope(phi, x), (z,), (jnp.ones_like(z),))
     confinement = -population.weights @ jnp.mean(law.field(phi(z)) * curvature, axis=1)
@@ -134,9 +134,9 @@ def explore(
     n_snapshots: int,
     gain: Float[Array, ""] | float,
 ) -> tuple[Population, Float[Array, "n M P"]]:
-    """Several transitions at a fixed law, and the preactivations of all particles after every n_moves of them.
+    r"""Several transitions at a fixed law, and the preactivations of all particles after every n_moves of them.
 
-    The columns of F must be orthogonal: the width along coordinate j is \\((1 + c |F_j|^2)^{-1/2}\\) with the stiffness c.
+    The columns of F must be orthogonal: the width along coordinate j is \((1 + c |F_j|^2)^{-1/2}\) with the stiffness c.
     """
     width = 1 / jnp.sqrt(1 + stiffness(phi, law, population) * jnp.sum(law.factor**2, axis=0))
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from nonlazy.activations import Activation
 from nonlazy.validation import integer
 
 
@@ -39,13 +38,13 @@ class ParticleSolution:
         kernels: K_1 ... K_L, outliers included, (L, P, P); kernels_error likewise.
         t: dual variables, (P, m); t_error likewise.
         residual: \(Y - N T t - \langle a \phi \rangle\) at the end, (P, m); residual_error likewise.
-        free_energy: D(t) at L = 1, per neuron, from fresh particles taken along the path of t; NaN for L > 1.
+        free_energy: D(t), per neuron, from fresh particles taken along the path of t.
         free_energy_error: its standard error.
         outliers: neurons along rays, of the first replicate; empty for saturating activations.
         converged: whether all checks passed.
         status: which did not, in words.
         n_steps: steps of t.
-        history: values after each step of t, (n_steps, replicates): "decrement", "residual", "moves", "ratio".
+        history: values after each step of t, (n_steps, replicates): "decrement", "residual", "change", "moves".
         preactivations: particles of each layer with equal weights, (n, P) each.
         readout_mean: \(\sigma_a^2 t^T \phi(z)\) of the last layer's particles, (n, m).
         readout_variance: variance of a readout weight around this mean.
@@ -68,15 +67,14 @@ class ParticleSolution:
     readout_mean: Float[np.ndarray, "n m"]
     readout_variance: float
     kernels_by_replicate: Float[np.ndarray, "B L P P"] = field(repr=False)
-    _phi: Activation = field(repr=False)
 
     def draw_neurons(
         self, rng: np.random.Generator, n: int
     ) -> tuple[list[Float[np.ndarray, "P n"]], Float[np.ndarray, "n m"]]:
         r"""Preactivations of n neurons in each layer, (P, n), and readout weights (n, m), as a network of width n has them.
 
-        Each ray of outliers is represented by one neuron, \(a = \sqrt{n} \tilde{a}\), \(z = \sqrt{n} \tilde{z}\); all others are drawn
-        from the particles.
+        Each ray of outliers is represented by one neuron, \(a = \sqrt{n} \tilde{a}\), \(z = \sqrt{n} \tilde{z}\); all others
+        are drawn from the particles.
         """
         integer("n", n, len(self.outliers.readout) + 1)
         layers = [z[rng.integers(len(z), size=n)].T for z in self.preactivations[:-1]]

@@ -26,6 +26,7 @@ LARGEST_STEP = 0.5  # of a Newton step while t is searched for
 N_SNAPSHOTS = 8  # features kept for a step, once near the solution
 NEAR = 30  # times the decrement's noise
 REFINEMENT = (1, 1, 1, 2, 2, 4)  # moves per snapshot before each of the last steps
+N_DRIFT = 24  # further steps for activations that grow
 QUIET_STEPS = 3
 SAMPLE_FOR_HESSIAN = 4000
 
@@ -77,7 +78,8 @@ def solve_particles(
         raise InputError(f"the particle theory holds for the non-lazy regime, got regime={model.regime!r}.")
     if model.phi.growth is None:
         raise InputError(
-            f"activation {model.phi.name} neither saturates nor grows linearly: the law of a single neuron cannot be normalized."
+            f"activation {model.phi.name} neither saturates nor grows linearly at large arguments: the law of a single neuron "
+            "cannot be normalized."
         )
     if model.depth != 1:
         raise InputError(f"the particle theory here treats one hidden layer, got depth={model.depth}.")
@@ -155,10 +157,14 @@ class Solver:
 
     def refine(self, now: Settled) -> Settled:
         """Newton steps on averages over more and more moves."""
-        largest = 1.0 if now.outliers is None else LARGEST_STEP
-        for n_moves in REFINEMENT:
+        largest = 1.0 if now.outliers is None else LARGEST_STEP / 2
+        for n_moves in self.refinement():
             now = self.step(now, n_moves, N_SNAPSHOTS, 0.0, largest, "refining")
         return now
+
+    def refinement(self) -> tuple[int, ...]:
+        """Moves per snapshot before each of the last steps; neurons drift to large activity slowly."""
+        return REFINEMENT if self.slopes is None else (1,) * N_DRIFT + REFINEMENT
 
     def step(self, now: Settled, n_moves: int, n_snapshots: int, gain: float, largest: float, phase: str) -> Settled:
         """Move the particles at fixed t, then t."""
@@ -230,10 +236,10 @@ class Solver:
             ratio = max(float(self.find_rays(states, o, b)[1][0]) for b, o in enumerate(settled.outliers))
         history = {name: np.stack(values) for name, values in settled.history.items()}
         kernel, error = mean_and_error(kernels)
-        status = self.judge(settled, history, np.linalg.norm(error) / np.linalg.norm(kernel), ratio, tolerance)
+        status = self.judge(settled, history, float(np.linalg.norm(error) / np.linalg.norm(kernel)), ratio, tolerance)
         t, t_error = mean_and_error(np.asarray(states.t))
         residual, residual_error = mean_and_error(residuals)
-        free_energy, free_energy_error = mean_and_error(free_energies)
+        free_energy, free_energy_error = pooled(free_energies)
         preactivations, readout_mean = self.equal_weights(states)
         return ParticleSolution(
             kernels=kernel[None],
@@ -242,8 +248,8 @@ class Solver:
             t_error=t_error,
             residual=residual,
             residual_error=residual_error,
-            free_energy=float(free_energy),
-            free_energy_error=float(free_energy_error),
+            free_energy=free_energy,
+            free_energy_error=free_energy_error,
             outliers=found,
             converged=not status,
             status="; ".join(status) or "converged",
@@ -253,7 +259,6 @@ class Solver:
             readout_mean=readout_mean,
             readout_variance=self.dual.readout_variance,
             kernels_by_replicate=kernels[:, None],
-            _phi=self.phi,
         )
 
     def judge(
@@ -264,7 +269,7 @@ class Solver:
         decrement = history["decrement"][-1].max()
         if not settled.reached:
             against.append(
-                f"max_steps was reached with a Newton decrement of {history['decrement'][-len(REFINEMENT) - 1].max():.2g}"
+                f"max_steps was reached with a Newton decrement of {history['decrement'][-len(self.refinement()) - 1].max():.2g}"
             )
         if decrement > 0.2:
             against.append(f"the Newton decrement of the last step, {decrement:.2g}, is above 0.2")
@@ -279,7 +284,7 @@ class Solver:
     def neurons(self, outliers: rays.Outliers) -> OutlierNeurons:
         assert self.slopes is not None
         z = np.asarray(outliers.coordinates @ self.factor.T)
-        return OutlierNeurons(self.sigma_a * np.asarray(outliers.readout), z, np.asarray(self.slopes(z)))
+        return OutlierNeurons(self.sigma_a * np.asarray(outliers.readout), z, np.asarray(self.slopes(jnp.asarray(z))))
 
     def equal_weights(self, states: State) -> tuple[np.ndarray, np.ndarray]:
         """Particles of all replicates, resampled to equal weights, and the means of their readout weights."""
@@ -302,6 +307,17 @@ def orthogonal_columns(factor: Float[np.ndarray, "P R"] | Float[np.ndarray, " P"
         return jnp.diag(jnp.asarray(factor))
     u, s, _ = np.linalg.svd(factor, full_matrices=False)
     return jnp.asarray(u * s)
+
+
+def pooled(free_energies: Float[np.ndarray, " B"]) -> tuple[float, float]:
+    """Free energy from the mean of Z, which is what the particles estimate without bias; error by the jackknife."""
+
+    def combine(values: np.ndarray) -> float:
+        return float(np.log(len(values)) - np.logaddexp.reduce(-values))
+
+    n = len(free_energies)
+    left_out = np.array([combine(np.delete(free_energies, b)) for b in range(n)])
+    return combine(free_energies), float(np.sqrt((n - 1) * np.mean((left_out - left_out.mean()) ** 2)))
 
 
 def mean_and_error(values: Float[np.ndarray, "B ..."]) -> tuple[np.ndarray, np.ndarray]:

@@ -23,8 +23,10 @@ MAX_ROUNDS = 8
 COARSE = 2**9
 # sqrt(g H^-1 g), in nats^(1/2), that ends a stage on the way, and the whole.
 LOOSE, TIGHT = 0.3, 1e-9
-# Nodes are renewed while less than this fraction of them is effective, or more branches appear.
+# Nodes are renewed while less than this fraction of them is effective and they change, or more branches appear.
 MIN_EFFECTIVE = 0.2
+# In nats: a gain on new nodes that does not count as a change.
+SETTLED = 1e-8
 
 
 class Dual(NamedTuple):
@@ -67,8 +69,8 @@ class Climb:
         self.strengths = self.barrier / (1 - point.rays.growth)
         self.path: list[_Centre] = []
 
-    def renew(self, n_nodes: int) -> None:
-        """New nodes around the branches at the present t.
+    def renew(self, n_nodes: int) -> float:
+        """New nodes around the branches at the present t; returns how many nats there are to gain on them.
 
         What they change moves the maximum along the boundary, where steps are short: go back as far into the domain as it takes.
         """
@@ -78,6 +80,7 @@ class Climb:
         while self.path and (self.path[-1].barrier < changed or self.path[-1].barrier == self.barrier):
             self.barrier, self.point, self.strengths = self.path.pop()
         self._evaluate()
+        return changed
 
     def descend(self) -> None:
         """Follow the maximum to the boundary of the domain."""
@@ -182,10 +185,11 @@ def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, 
         climb = Climb(layer, start, last, layer.propose(start, COARSE))
         climb.follow(LOOSE, COARSE)
     for round_ in range(MAX_ROUNDS):
-        climb.renew(n_nodes)
+        settled = climb.renew(n_nodes) < SETTLED
         climb.descend()
+        effective = climb.point.ensemble.effective_fraction > MIN_EFFECTIVE
         # The first nodes were made for a t on the way.
-        if round_ > 0 and climb.point.ensemble.effective_fraction > MIN_EFFECTIVE and _same_branches(layer, climb):
+        if round_ > 0 and (effective or settled) and _same_branches(layer, climb):
             break
     return finish(climb)
 

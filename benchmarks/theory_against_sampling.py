@@ -1,0 +1,175 @@
+"""Mean-field theory against sampled networks: makes theory_against_sampling.json, docs/theory/comparison.md and its figure.
+
+Runs go from the most to the least important. Each is stored as it comes: a killed script goes on where it stopped.
+
+    python benchmarks/theory_against_sampling.py --minutes 30    # sample what is missing, then write page and figure
+    python benchmarks/theory_against_sampling.py --minutes 0     # write page and figure from what is there
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from arviz_stats.base import array_stats
+from comparison_page import write_page
+
+import nonlazy as nl
+from nonlazy.sampling.diagnostics import fraction_moved
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "theory_against_sampling.json"
+ALPHA = 0.5  # P / N
+WIDTH_TEMPERATURE = 1e-3  # N T in the non-lazy regime, T in the lazy one: what the outputs miss the targets by, over t
+UNEQUAL = (0.5, 0.25, 0.25)
+OTHERS = ((0.4, 0.35, 0.25), (0.5, 0.5))
+AXES = {"chain_axis": 0, "draw_axis": 1}
+
+
+class Case(NamedTuple):
+    """One posterior, sampled from one start."""
+
+    activation: str
+    depth: int
+    width: int
+    start: str = "theory"
+    regime: str = "nonlazy"
+    ratios: tuple[float, ...] = UNEQUAL
+
+    @property
+    def key(self) -> str:
+        ratios = "/".join(f"{r:g}" for r in self.ratios)
+        return f"{self.regime} {self.activation} L={self.depth} N={self.width} {ratios} {self.start}"
+
+
+def cases() -> list[Case]:
+    """All runs, the most important first."""
+    networks = [("linear", 1), ("erf", 1), ("relu", 1), ("linear", 3)]
+    found = [Case(*network, width) for width in (50, 100) for network in networks]
+    found += [Case("erf", depth, width, regime="lazy") for width in (50, 100) for depth in (1, 2)]
+    found += [Case("erf", 1, 100, "prior"), Case("relu", 1, 100, "prior"), Case("linear", 1, 100, "prior")]
+    found += [Case("erf", 2, 50), Case("erf", 2, 50, "prior"), Case("erf", 1, 200)]
+    found += [Case(activation, 1, 100, ratios=r) for r in OTHERS for activation in ("linear", "erf", "relu")]
+    found += [Case("linear", 2, 50), Case("linear", 2, 100), Case("linear", 3, 100, "prior")]
+    found += [Case("erf", depth, 200, regime="lazy") for depth in (2, 1)]
+    found += [Case("relu", 1, 200), Case("erf", 1, 200, "prior"), Case("linear", 1, 200), Case("erf", 2, 100)]
+    found += [Case("erf", 2, 100, "prior"), Case("erf", 2, 100, "prior", "lazy"), Case("erf", 1, 100, "prior", "lazy")]
+    found += [Case("linear", 2, 100, "prior"), Case("linear", 2, 200), Case("linear", 3, 200)]
+    found += [Case(a, 1, 100, "prior", ratios=r) for r in OTHERS for a in ("erf", "relu", "linear")]
+    return found + [Case(activation, 1, 400) for activation in ("erf", "linear", "relu")]
+
+
+def posterior_of(case: Case) -> nl.Posterior:
+    """The posterior on orthogonal inputs at P = N / 2."""
+    model = nl.Model(depth=case.depth, width=case.width, activation=case.activation, regime=case.regime)
+    task = nl.tasks.orthogonal(n_inputs=round(ALPHA * case.width), class_ratios=case.ratios)
+    temperature = WIDTH_TEMPERATURE / (case.width if case.regime == "nonlazy" else 1)
+    return nl.Posterior(model, task, temperature=temperature)
+
+
+def schedule(case: Case) -> dict[str, int]:
+    """Chains, warm-up and draws that the width allows. Frozen codes need chains rather than draws."""
+    if case.width >= 400:
+        return {"chains": 2, "warmup": 80, "draws": 80}
+    if case.width >= 200:
+        return {"chains": 4 if case.activation == "erf" else 2, "warmup": 100, "draws": 120}
+    return {"chains": 4, "warmup": 150, "draws": 250}
+
+
+def first_coordinates(theory: nl.Theory, chains: int) -> tuple[np.ndarray, ...]:
+    """A different draw from the theory for each chain."""
+    draws = [theory.draw(seed=seed).position for seed in range(chains)]
+    return tuple(np.stack(parts) for parts in zip(*draws, strict=True))
+
+
+def class_means(blocks: np.ndarray) -> dict[str, np.ndarray]:
+    """Means of kernel blocks (..., C, C) within and between classes, each class or pair with the same weight."""
+    within = np.eye(blocks.shape[-1], dtype=bool)
+    return {"within": blocks[..., within].mean(-1), "between": blocks[..., ~within].mean(-1)}
+
+
+def compare(theory: np.ndarray, sampled: np.ndarray) -> list[dict[str, Any]]:
+    """Theory (L, C, C) beside draws (chain, draw, L, C, C), layer by layer."""
+    rows = []
+    for layer in range(len(theory)):
+        expected, found = class_means(theory[layer]), class_means(sampled[:, :, layer])
+        for name, values in found.items():
+            mean, error = float(values.mean()), float(array_stats.mcse(values, **AXES))
+            deviation = mean - float(expected[name])
+            rows.append(
+                {
+                    "layer": layer + 1,
+                    "blocks": name,
+                    "theory": float(expected[name]),
+                    "sampled": mean,
+                    "mcse": error,
+                    "z": deviation / error,
+                    # In units of the within-class blocks: the others may vanish.
+                    "relative": deviation / float(expected["within"]),
+                    "r_hat": float(array_stats.rhat(values, **AXES)),
+                }
+            )
+    return rows
+
+
+def run(case: Case, theory: nl.Theory) -> dict[str, Any]:
+    """Sample one case and compare it with its theory."""
+    options = schedule(case)
+    start = first_coordinates(theory, options["chains"]) if case.start == "theory" else "prior"
+    began = time.perf_counter()
+    tree = nl.sample(theory.posterior, start=start, seed=1, progress=False, **options)
+    blocks = tree["posterior"]["kernel_blocks"].values
+    codes = nl.code_fractions(tree).mean("chain") if case.activation == "erf" and case.regime == "nonlazy" else None
+    return case._asdict() | options | {
+        "n_inputs": theory.posterior.task.n_inputs,
+        "method": theory.method,
+        "scheme": theory.scheme,
+        "seconds": time.perf_counter() - began,
+        "log_density": float(tree["sample_stats"]["lp"].mean()),
+        "moved": fraction_moved(tree),
+        "codes": {} if codes is None else dict(zip(codes["code"].values.tolist(), codes.values.tolist(), strict=True)),
+        "theory_codes": theory.code_fractions[-1],
+        "rows": compare(theory.kernel_blocks, blocks),
+        "theory_blocks": theory.kernel_blocks.tolist(),
+        "sampled_blocks": blocks.mean((0, 1)).tolist(),
+    }  # fmt: skip
+
+
+def load() -> dict[str, Any]:
+    """Results so far, by case."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def store(results: dict[str, Any]) -> None:
+    """Write all results, or leave the old file as it is."""
+    part = RESULTS.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=1) + "\n")
+    part.replace(RESULTS)
+
+
+def main() -> None:
+    """Run the missing cases while there is time, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30, help="start no further case after this time")
+    end = time.monotonic() + 60 * parser.parse_args().minutes
+    warnings.simplefilter("ignore", nl.SamplingWarning)
+    results, theories = load(), {}
+    for case in cases():
+        if case.key in results or time.monotonic() > end:
+            continue
+        posterior = case._replace(start="")
+        if posterior not in theories:
+            theories[posterior] = nl.solve(posterior_of(case), progress=False)
+        results[case.key] = run(case, theories[posterior])
+        store(results)
+        print(f"{case.key}: {results[case.key]['seconds']:.0f} s", flush=True)
+    write_page(results)
+
+
+if __name__ == "__main__":
+    main()
