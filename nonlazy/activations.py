@@ -114,6 +114,8 @@ def _growth(function: Callable[[Array], Array]) -> int | None:
     magnitudes = [max(abs(float(function(jnp.array(sign * scale)))) for sign in (-1, 1)) for scale in scales]
     if min(magnitudes) == 0:
         return 0
+    if not np.isfinite(magnitudes).all():
+        return None
     exponent = math.log(magnitudes[1] / magnitudes[0]) / math.log(scales[1] / scales[0])
     nearest = round(exponent)
     return nearest if nearest in (0, 1) and abs(exponent - nearest) < 0.01 else None

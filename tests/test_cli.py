@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import nonlazy as nl
 from nonlazy import cli, config, demo
@@ -20,6 +21,7 @@ from nonlazy import cli, config, demo
 CONFIG = """
 title = "<b>A & B</b>"
 temperature = 1e-3
+theory = false
 [task]
 name = "gaussian"
 n_inputs = 12
@@ -231,3 +233,72 @@ def test_demo_links_its_reports(monkeypatch, capsys, tmp_path):
     for name in demo.PRESETS:
         assert f'href="{name}/report.html"' in index.read_text()
         assert (Path(tmp_path) / "demo" / name / "report.html").exists()
+
+
+TOY = """
+temperature = 1e-4
+[task]
+name = "orthogonal"
+n_inputs = 20
+class_ratios = [0.5, 0.5]
+[model]
+width = 15
+[sampling]
+chains = 2
+warmup = 20
+draws = 10
+"""
+
+
+def test_theory_writes_what_it_says(monkeypatch, capsys, tmp_path):
+    file, out = tmp_path / "toy.toml", tmp_path / "out"
+    file.write_text(TOY)
+    status, printed, err = call(monkeypatch, capsys, "theory", file, "--out", out)
+    assert (status, err) == (0, "")
+    for name in ("theory.nc", "theory.json", "figures"):
+        assert (out / name).exists()
+        assert str(out / name) in printed
+    theory = nl.solve(config.parse(TOY, "toy").posterior())
+    assert str(theory) in printed
+    found = json.loads((out / "theory.json").read_text())
+    assert found["scheme"] == theory.scheme
+    np.testing.assert_allclose(found["kernel_blocks"], theory.kernel_blocks)
+    with xr.open_dataset(out / "theory.nc") as saved:
+        np.testing.assert_allclose(saved["kernels"], theory.kernels)
+    assert {"kernels.svg", "kernels.png", "readout.svg", "codes.svg"} <= {f.name for f in (out / "figures").iterdir()}
+    status, _, err = call(monkeypatch, capsys, "theory", file, "--out", out)
+    assert status == 2
+    assert "holds a theory already" in err
+
+
+def test_theory_that_does_not_exist_is_one_sentence(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "deep.toml"
+    file.write_text(TOY.replace("width = 15", 'width = 15\ndepth = 2\nactivation = "relu"'))
+    status, _, err = call(monkeypatch, capsys, "theory", file, "--out", tmp_path / "out")
+    assert status == 2
+    assert "needs an activation that saturates" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_shows_theory_beside_samples(monkeypatch, capsys, tmp_path):
+    file, out = tmp_path / "toy.toml", tmp_path / "out"
+    file.write_text(TOY + 'start = "theory"\n')
+    assert call(monkeypatch, capsys, "run", file, "--out", out, "--quiet")[0] == 0
+    summary = json.loads((out / "summary.json").read_text())
+    tree, theory = nl.load(out / "samples.nc"), nl.solve(config.parse(TOY, "toy").posterior())
+    rows = {row["name"]: row for row in summary["theory"]["comparison"]}
+    assert set(rows) == {"0,0", "0,1", "1,1"}
+    assert rows["0,1"]["theory"] == pytest.approx(theory.kernel_blocks[0, 0, 1])
+    assert rows["0,1"]["mean"] == pytest.approx(float(tree["posterior"]["kernel_blocks"].mean(["chain", "draw"])[0, 0, 1]))
+    assert "Theory against sampling" in (out / "report.html").read_text()
+    assert (out / "figures" / "comparison.svg").exists()
+
+
+def test_run_without_a_theory_is_kept(monkeypatch, capsys, tmp_path):
+    file, out = tmp_path / "deep.toml", tmp_path / "out"
+    file.write_text(TOY.replace("width = 15", 'width = 15\ndepth = 2\nactivation = "relu"'))
+    assert call(monkeypatch, capsys, "run", file, "--out", out, "--quiet")[0] == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert "saturates" in summary["theory"]["unavailable"]
+    assert "No theory beside these samples" in (out / "report.html").read_text()
+    assert summary["kernel_blocks"] is not None

@@ -72,7 +72,7 @@ class Climb:
     def renew(self, n_nodes: int) -> float:
         """New nodes around the branches at the present t; returns how many nats there are to gain on them.
 
-        What they change moves the maximum along the boundary, where steps are short: go back as far into the domain as it takes.
+        Where they move the maximum along the boundary, steps are short: go back as far into the domain as it takes.
         """
         self.proposal = self.layer.propose(self.point.t, n_nodes, self.proposal.modes)
         self._evaluate()
