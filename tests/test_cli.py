@@ -289,7 +289,9 @@ def test_run_shows_theory_beside_samples(monkeypatch, capsys, tmp_path):
     rows = {row["name"]: row for row in summary["theory"]["comparison"]}
     assert set(rows) == {"0,0", "0,1", "1,1"}
     assert rows["0,1"]["theory"] == pytest.approx(theory.kernel_blocks[0, 0, 1])
-    assert rows["0,1"]["mean"] == pytest.approx(float(tree["posterior"]["kernel_blocks"].mean(["chain", "draw"])[0, 0, 1]))
+    assert rows["0,1"]["mean"] == pytest.approx(
+        float(tree["posterior"]["kernel_blocks"].mean(["chain", "draw"])[0, 0, 1])
+    )
     assert "Theory against sampling" in (out / "report.html").read_text()
     assert (out / "figures" / "comparison.svg").exists()
 

@@ -21,8 +21,8 @@ def kernel(
 ) -> Axes:
     """Heat map of a kernel whose inputs are sorted by class, with lines between the classes.
 
-    The colour scale leaves the diagonal out, which would hide the class blocks; `scale_of` is another kernel to take it from, so
-    that the two can be compared.
+    The colour scale leaves the diagonal out, which would hide the class blocks; `scale_of` is another kernel to take it from,
+    so that the two can be compared.
     """
     values, labels = np.asarray(values), np.asarray(labels)
     shown = values if scale_of is None else np.asarray(scale_of)

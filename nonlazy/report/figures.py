@@ -104,9 +104,9 @@ def comparison(view: View) -> Picture | None:
         return None
     figure, axes = plot.subplots(1, view.depth, 3.4, 2.8)
     for layer, ax in enumerate(axes[0], start=1):
-        _, _, values, means, errors, _ = zip(*(row for row in rows if row.layer == layer), strict=True)
-        names = [row.name for row in rows if row.layer == layer]
-        plot.compare(values, means, np.nan_to_num(errors), names, ax).set_title(f"layer {layer}")
+        shown = [row for row in rows if row.layer == layer]
+        values, means, errors = np.nan_to_num([(row.theory, row.mean, row.mcse) for row in shown]).T
+        plot.compare(values, means, errors, [row.name for row in shown], ax).set_title(f"layer {layer}")
     caption = (
         "Block means of the kernels: samples with two Monte Carlo standard errors, and the theory. The theory holds for wide "
         "networks; differences of order 1/N remain."
@@ -123,7 +123,7 @@ def codes(view: View) -> Picture | None:
         common = fractions.isel(code=np.argsort(-fractions.mean("chain").values)[:12])
         expected = None
         if view.theory is not None and (known := view.theory.code_fractions[layer - 1]):
-            expected = [known.get(str(code), 0.0) for code in common.code.values]
+            expected = np.array([known.get(str(code), 0.0) for code in common.code.values])
         plot.code_fractions(common, common.code.values, ax, expected).set_title(f"layer {layer}")
     caption = (
         "Fraction of neurons with each code, mean over chains (bars) and single chains (dots). Chains that start differently "
@@ -218,6 +218,6 @@ def theory_pictures(theory: Theory) -> list[Picture]:
             for layer, (ax, known) in enumerate(zip(axes[0], theory.code_fractions, strict=True), start=1):
                 common = list(known.items())[:12]
                 values = np.array([[value for _, value in common]])
-                plot.code_fractions(values, [code for code, _ in common], ax).set_title(f"layer {layer}")
+                plot.code_fractions(values, np.array([code for code, _ in common]), ax).set_title(f"layer {layer}")
             found.append(Picture("codes", "Codes", "Fraction of neurons with each code.", figure))
     return found

@@ -33,8 +33,8 @@ from nonlazy.theory import solve
 from nonlazy.validation import integer, one_of
 
 METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC)}
-# All weights together form funnels: where readout weights are small, hidden weights are large and the fit confines them to a
-# narrow valley. Steps tuned to the usual acceptance never enter it, and the kernels' tails are cut without a sign of it in R-hat.
+# All weights together form funnels: where readout weights are small, hidden weights are large and the fit confines them to
+# a narrow valley. Steps tuned to the usual acceptance never enter it: the kernels' tails are cut, and R-hat does not show it.
 PLAIN_ACCEPTANCE = 0.95
 
 
@@ -143,8 +143,8 @@ def first_positions(start: str | Sequence[ArrayLike], density: Reduced | Plain, 
     batched = tuple((chains, *shape) for shape in shapes)
     if tuple(x.shape for x in given) not in (shapes, batched):
         raise InputError(
-            f"start must be 'prior', 'theory' or coordinates of shapes {shapes}, with or without a leading axis of {chains} chains, "
-            f"got shapes {tuple(x.shape for x in given)}."
+            f"start must be 'prior', 'theory' or coordinates of shapes {shapes}, with or without a leading axis of {chains} "
+            f"chains, got shapes {tuple(x.shape for x in given)}."
         )
     if not all(bool(jnp.isfinite(x).all()) for x in given):
         raise InputError("start must hold finite coordinates, got NaN or infinite entries.")

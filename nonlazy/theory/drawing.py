@@ -17,8 +17,8 @@ def coordinates(
     r"""Coordinates \((\epsilon, W^2, \ldots, W^L)\) of `posterior.reduced` that give these preactivations.
 
     The weights are those of the prior given the preactivations,
-    \(W = W_0 + \Phi^T (\Phi \Phi^T)^{-1} (\sqrt{N} z / \sigma - \Phi W_0)\) with W_0 from the prior; where a layer has fewer neurons
-    than inputs they come as close as they can.
+    \(W = W_0 + \Phi^T (\Phi \Phi^T)^{-1} (\sqrt{N} z / \sigma - \Phi W_0)\) with W_0 from the prior; where a layer has fewer
+    neurons than inputs they come as close as they can.
     """
     model, factor = posterior.model, np.asarray(posterior.reduced.first_layer.factor)
     first = layers[0] / factor[:, None] if factor.ndim == 1 else np.linalg.lstsq(factor, layers[0], rcond=None)[0]

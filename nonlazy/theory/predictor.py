@@ -1,7 +1,8 @@
 r"""Predictors on new inputs, from independent draws of neurons.
 
-Neuron by neuron and layer by layer, \(z^l(x) \mid z^l \sim N(k_{l-1}(x)^T K_{l-1}^{-1} z^l,\; \kappa_{l-1}(x) - k_{l-1}(x)^T K_{l-1}^{-1}
-k_{l-1}(x))\). With \(g(x) = \langle a \phi(z(x)) \rangle\) over that noise and \(c_\mu = a \phi(z_\mu)\),
+Neuron by neuron and layer by layer, \(z^l(x) \mid z^l\) is Gaussian with mean \(k_{l-1}(x)^T K_{l-1}^{-1} z^l\) and variance
+\(\kappa_{l-1}(x) - k_{l-1}(x)^T K_{l-1}^{-1} k_{l-1}(x)\). With \(g(x) = \langle a \phi(z(x)) \rangle\) over that noise and
+\(c_\mu = a \phi(z_\mu)\),
 
 \[ f(x) = \langle g \rangle, \qquad
    \mathrm{Var} f(x) = \frac{1}{N} \Big[ \langle \mathrm{var}(a \phi(z(x))) \rangle + \Sigma_{gg}

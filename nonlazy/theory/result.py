@@ -129,7 +129,7 @@ class Theory:
         return Network(np.stack([z.T for z in layers]), readout, position)
 
     def to_dataset(self) -> xr.Dataset:
-        """Everything but the laws as an `xarray.Dataset`, for saving: kernels, blocks, codes, outliers, t; figures as attributes."""
+        """Kernels, blocks, codes, outliers and t as an `xarray.Dataset`, for saving; figures and notes as attributes."""
         names = list(self.posterior.task.class_names)
         variables: dict[str, Any] = {
             "kernels": (("layer", "input", "input_"), self.kernels),
@@ -171,8 +171,8 @@ class Theory:
     def __str__(self) -> str:
         model, task = self.posterior.model, self.posterior.task
         lines = [
-            f"{self.scheme} coding: {model.phi.name}, {model.regime}, L = {model.depth}, N = {model.width}, P = {task.n_inputs}, "
-            f"T = {self.posterior.temperature:g} ({self.method})",
+            f"{self.scheme} coding: {model.phi.name}, {model.regime}, L = {model.depth}, N = {model.width}, "
+            f"P = {task.n_inputs}, T = {self.posterior.temperature:g} ({self.method})",
             f"free energy {self.free_energy:.6g} nats per neuron, residual {self.residual:.2g}, "
             + ("no gap: the problem is not convex" if self.gap is None else f"primal-dual gap {self.gap:.2g} nats")
             + ("" if self.converged else "; NOT CONVERGED"),

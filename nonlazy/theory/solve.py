@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -18,8 +19,8 @@ from nonlazy.theory.result import Theory
 from nonlazy.theory.symmetric import SymmetricData, solve_symmetric, symmetric_data
 from nonlazy.validation import integer
 
-# Fraction of the variance of class activities between codes above which codes are discrete. Cutting a Gaussian in two at its mean
-# explains 2 / pi of its variance.
+# Fraction of the variance of class activities between codes above which codes are discrete. Cutting a Gaussian in two at
+# its mean explains 2 / pi of its variance.
 DISCRETE = 0.8
 # N T above which the training error is visible, as in the diagnostics of samples.
 MAX_WIDTH_TEMPERATURE = 0.01
@@ -78,8 +79,8 @@ def solve(
     else:
         if model.depth > 1 and model.phi.growth != 0:
             raise InputError(
-                f"posterior: the theory of {model.depth} hidden layers needs an activation that saturates, got {model.phi.name}, whose "
-                "outlier neurons in lower layers it does not cover. Sample this posterior, or use depth=1."
+                f"posterior: the theory of {model.depth} hidden layers needs an activation that saturates, got "
+                f"{model.phi.name}, whose outlier neurons in lower layers it does not cover. Sample this posterior, or use depth=1."
             )
         data = symmetric_data(posterior)
         theory = (
@@ -134,8 +135,8 @@ def _symmetric(posterior: Posterior, data: SymmetricData, seed: int) -> Theory:
         notes.append(f"The constraint is missed by {solution.residual:.2g}. Raise the temperature.")
     if solution.effective_nodes < MIN_EFFECTIVE_NODES:
         notes.append(
-            f"Only {100 * solution.effective_nodes:.0f} % of the quadrature nodes are effective: a branch is far from Gaussian. "
-            "Compare solutions with other seeds."
+            f"Only {100 * solution.effective_nodes:.0f} % of the quadrature nodes are effective: a branch is far from "
+            "Gaussian. Compare solutions with other seeds."
         )
     _, last = solution.layers[-1]
     a = np.sqrt(data.readout_variance) * last.x[:, : data.targets.shape[1]]
@@ -160,7 +161,7 @@ def _particles(posterior: Posterior, seed: int, progress: bool, n_particles: int
     task, phi = posterior.task, posterior.model.phi
     averages = np.asarray(class_averages(task.labels, len(task.class_names)))
     outliers = OutlierNeurons(solution.outliers.readout, solution.outliers.preactivations, solution.outliers.activity)
-    activities = [np.asarray(phi(z)) @ averages.T for z in solution.preactivations]
+    activities = [np.asarray(phi(jnp.asarray(z))) @ averages.T for z in solution.preactivations]
     branches, between = _codes_of_particles(
         activities[-1], solution.readout_mean, outliers.activity @ averages.T, phi.name
     )
@@ -180,7 +181,7 @@ def _particles(posterior: Posterior, seed: int, progress: bool, n_particles: int
 def _codes_of_particles(
     activity: Float[np.ndarray, "n C"], readout: Float[np.ndarray, "n m"], outliers: Float[np.ndarray, "k C"], name: str
 ) -> tuple[tuple[Branch, ...], float]:
-    """Particles grouped by code, heaviest first, and the fraction of the variance of their class activities between the groups."""
+    """Particles grouped by code, heaviest first, and the fraction of the variance of class activities between groups."""
     codes = neuron_codes(activity, activity_threshold(np.concatenate([activity, 10 * outliers]), name))
     present, member = np.unique(codes, axis=0, return_inverse=True)
     groups = [np.flatnonzero(member.ravel() == i) for i in range(len(present))]

@@ -8,8 +8,8 @@ pass gives the conjugates by Stein's identity in layer l + 1,
 \[ \tilde K_l = \sigma_{l+1}^2 \langle \psi \psi^T + \nabla \psi \rangle, \qquad \psi = \nabla g = (z - u) / d
    \text{ on average over } z \text{ given the fields,} \]
 
-with exp(g) the tilt of that layer. With t frozen such passes run away, so that the dual is solved again in each. Newton's method
-on the conjugates, on nodes that stay, then finds the solution; the nodes are renewed until nothing changes.
+with exp(g) the tilt of that layer. With t frozen such passes run away, so that the dual is solved again in each. A quasi-Newton
+method on the conjugates, on nodes that stay, then finds the solution; the nodes are renewed until nothing changes.
 """
 
 from __future__ import annotations
@@ -274,8 +274,8 @@ def _solve_from(passes: Passes, x: Float[np.ndarray, " x"]) -> Saddle:
         if moved < (COARSE_CHANGE if coarse else CHANGE):
             return saddle
     raise ConvergenceError(
-        f"the saddle point over the lower layers' kernels did not settle: the conjugates still change by a fraction {moved:.2g} "
-        "when the quadrature nodes are renewed. Use more nodes, or fewer inputs."
+        f"the saddle point over the lower layers' kernels did not settle: the conjugates still change by a fraction "
+        f"{moved:.2g} when the quadrature nodes are renewed. Use fewer inputs, or a higher temperature."
     )
 
 

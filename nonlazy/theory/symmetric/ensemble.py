@@ -1,8 +1,8 @@
 r"""Averages over a neuron's law by importance sampling around its branches, with quasi-random nodes.
 
-Each branch proposes a Gaussian with its curvature; weights \(w \propto e^{F(x)} / q(x)\), q the mixture of all proposals, make the
-averages exact up to the quadrature. What Laplace's method leaves out at finite P is therefore included, and for given nodes
-log Z is exactly convex in the readout's tilt.
+Each branch proposes a Gaussian with its curvature; weights \(w \propto e^{F(x)} / q(x)\), q the mixture of all proposals, make
+the averages exact up to the quadrature. What Laplace's method leaves out at finite P is therefore included, and for given
+nodes log Z is exactly convex in the readout's tilt.
 """
 
 from __future__ import annotations

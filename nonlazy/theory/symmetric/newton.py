@@ -117,8 +117,8 @@ class Climb:
         curvature += std**2 / 2 * np.tensordot(self.strengths, rays.curvature, 1)
         change = np.linalg.solve(curvature, gradient)
         strengths = self.barrier / room - self.strengths + self.strengths / room * (slope @ change)
-        centrality = np.abs(self.strengths * room / self.barrier - 1).max(initial=0) if len(room) else 0.0
-        return _Step(change, strengths, float(np.sqrt(max(change @ gradient, 0))), float(centrality))
+        centrality = float(np.max(np.abs(self.strengths * room / self.barrier - 1))) if len(room) else 0.0
+        return _Step(change, strengths, max(float(change @ gradient), 0.0) ** 0.5, centrality)
 
     def _move(self, step: _Step, n_nodes: int | None) -> None:
         """Go along a step as far as it stays well inside the domain and does not lower the value."""

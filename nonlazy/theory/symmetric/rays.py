@@ -3,7 +3,8 @@ r"""Rays: directions along which a neuron of linear growth costs nothing at the 
 Scaled up by rho, a neuron feels the asymptote \(\phi_\infty(z) = s_\pm |z|\) of its activation alone, and its log density is
 
 \[ F(\rho e) \to -\tfrac{\rho^2}{2} \big( 1 - R(e) \big), \qquad
-   R(e) = 2 \sum_c P_c \max_z \Big[ h_c \phi_\infty(z) + \tfrac{k_c}{2} \phi_\infty(z)^2 - \frac{(z - u_c)^2}{2 d_c} \Big], \quad |e| = 1 . \]
+   R(e) = 2 \sum_c P_c \max_z \Big[ h_c \phi_\infty(z) + \tfrac{k_c}{2} \phi_\infty(z)^2
+   - \frac{(z - u_c)^2}{2 d_c} \Big], \quad |e| = 1 . \]
 
 log Z is finite only where R < 1 for all e. Where the optimum lies on this boundary a few outlier neurons of activity
 \(O(\sqrt N)\) sit on the rays with R = 1: sparse coding. Activations that saturate have R = 0.

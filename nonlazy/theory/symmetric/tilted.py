@@ -3,7 +3,7 @@ r"""One preactivation of one class: a Gaussian law tilted by the activation, by 
 \[ p(z) \propto N(z \mid u, d)\, \exp\!\big( h \phi(z) + \tfrac{1}{2} k \phi(z)^2 \big), \qquad
    H(h, u) = \log \int dz\, N(z \mid u, d)\, e^{h \phi(z) + k \phi(z)^2 / 2} \]
 
-Inputs of one class are independent given the fields h and u, so that all integrals over P preactivations are powers of this one.
+Inputs of one class are independent given the fields h and u: all integrals over P preactivations are powers of this one.
 Derivatives of H are moments: \(\partial_h H = \langle \phi \rangle\), \(\partial_u H = \langle \epsilon \rangle / \sqrt d\)
 with \(\epsilon = (z - u) / \sqrt d\); no derivative of the activation is needed.
 """
