@@ -23,6 +23,7 @@ from nonlazy.theory.particles.law import Law, slope
 TRAJECTORY_LENGTH = math.pi / 2  # a quarter of the period of a confined coordinate
 MAX_LEAPFROGS = 32
 TARGET_ACCEPTANCE = 0.8
+FIRST_STEP = 0.3
 RESAMPLING_THRESHOLD = 0.7  # effective sample size over number of particles
 MAX_STIFFNESS = 1e3
 
@@ -42,7 +43,7 @@ class Population(NamedTuple):
 def draw_prior(key: Array, n_particles: int, rank: int) -> Population:
     """Independent particles from the prior, with equal weights."""
     coordinates = jax.random.normal(key, (n_particles, rank))
-    return Population(coordinates, jnp.full(n_particles, -jnp.log(n_particles)), jnp.asarray(0.3))
+    return Population(coordinates, jnp.full(n_particles, -math.log(n_particles)), jnp.full((), FIRST_STEP))
 
 
 def reweight(population: Population, increments: Float[Array, " M"]) -> tuple[Population, Float[Array, ""]]:
@@ -67,7 +68,7 @@ def resample_if_uneven(key: Array, population: Population) -> Population:
     parents = jnp.clip(jnp.searchsorted(jnp.cumsum(population.weights), positions), 0, n - 1)
     return population._replace(
         coordinates=jnp.where(uneven, coordinates[parents], coordinates),
-        log_weights=jnp.where(uneven, -jnp.log(n), log_weights),
+        log_weights=jnp.where(uneven, -math.log(n), log_weights),
     )
 
 

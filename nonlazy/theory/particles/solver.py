@@ -149,7 +149,7 @@ class Solver:
         for _ in range(max_steps):
             near = bool(now.path) and now.history["decrement"][-1].max() < NEAR * noise
             # Steps made from one snapshot of the particles lower the weight of those that it happens to hold.
-            now = self.step(now, 1, N_SNAPSHOTS // 2 if near else 1, GAIN, LARGEST_STEP, "searching")
+            now = self.step(now, 1, N_SNAPSHOTS if near else 1, GAIN, LARGEST_STEP, "searching")
             quiet = quiet + 1 if now.history["decrement"][-1].max() < noise else 0
             if quiet == QUIET_STEPS:
                 return now._replace(reached=True)
@@ -268,9 +268,8 @@ class Solver:
         against = []
         decrement = history["decrement"][-1].max()
         if not settled.reached:
-            against.append(
-                f"max_steps was reached with a Newton decrement of {history['decrement'][-len(self.refinement()) - 1].max():.2g}"
-            )
+            reached = history["decrement"][-len(self.refinement()) - 1].max()
+            against.append(f"max_steps was reached with a Newton decrement of {reached:.2g}")
         if decrement > 0.2:
             against.append(f"the Newton decrement of the last step, {decrement:.2g}, is above 0.2")
         if not error < tolerance:
