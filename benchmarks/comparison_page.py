@@ -12,13 +12,15 @@ from nonlazy import plot
 
 DOCS = Path(__file__).parent.parent / "docs"
 FIGURE = DOCS / "images" / "theory-deviation.png"
-INTRODUCTION = """# Theory against sampling
+INTRODUCTION = r"""# Theory against sampling
 
-Made by `benchmarks/theory_against_sampling.py`: orthogonal inputs, \\(P / N = 1/2\\), \\(N T = 10^{-3}\\) (lazy: \\(T = 10^{-3}\\)), mean of the kernel's blocks within and between
-classes. Errors are Monte Carlo standard errors over chains, z the difference in units of them. The theory holds for infinite width: once the error is small, the difference of order
-\\(1/N\\) shows, and z grows with the length of the run. Chains start at networks drawn from the theory or from the prior.
+Made by `benchmarks/theory_against_sampling.py`: orthogonal inputs, \(P / N = 1/2\), \(N T = 10^{-3}\) (lazy: \(T = 10^{-3}\)), mean of
+the kernel's blocks within and between classes. Errors are Monte Carlo standard errors over chains, z the difference in units of
+them. The theory holds for infinite width: once the error is small, the difference of order \(1/N\) shows, and z grows with the length
+of the run. Chains start at networks drawn from the theory or from the prior.
 
-An R-hat far above 1 in erf networks says that chains keep the code counts they started with. Their error bars then describe the spread over starts, not equilibrium.
+An R-hat far above 1 in erf networks says that chains keep the code counts they started with. Their error bars then describe the
+spread over starts, not equilibrium.
 """
 
 
@@ -46,8 +48,8 @@ def _table(results: dict[str, Any]) -> list[str]:
         ratios = ", ".join(f"{r:g}" for r in case["ratios"])
         for row in case["rows"]:
             lines.append(
-                f"| {network} | {ratios} | {case['width']} | {case['start']} | {row['layer']} | {row['blocks']} | {row['theory']:.4f} | "
-                f"{row['sampled']:.4f} | {row['mcse']:.4f} | {row['z']:+.1f} | {row['r_hat']:.2f} |"
+                f"| {network} | {ratios} | {case['width']} | {case['start']} | {row['layer']} | {row['blocks']} "
+                f"| {row['theory']:.4f} | {row['sampled']:.4f} | {row['mcse']:.4f} | {row['z']:+.1f} | {row['r_hat']:.2f} |"
             )
     return lines
 
@@ -102,5 +104,6 @@ def _discussion(results: dict[str, Any]) -> str:
                 ", ".join(f"{code} {value:.3f}" for code, value in sorted(case[key].items()) if value > 0.003)
                 for key in ("codes", "theory_codes")
             )
-            text += f"| {case['activation']}, {case['regime']}, L = {case['depth']} | {case['width']} | {case['start']} | {sampled} | {theory} |\n"
+            network = f"{case['activation']}, {case['regime']}, L = {case['depth']}"
+            text += f"| {network} | {case['width']} | {case['start']} | {sampled} | {theory} |\n"
     return text

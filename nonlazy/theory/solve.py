@@ -80,7 +80,8 @@ def solve(
         if model.depth > 1 and model.phi.growth != 0:
             raise InputError(
                 f"posterior: the theory of {model.depth} hidden layers needs an activation that saturates, got "
-                f"{model.phi.name}, whose outlier neurons in lower layers it does not cover. Sample this posterior, or use depth=1."
+                f"{model.phi.name}, whose outlier neurons in lower layers it does not cover. Sample this posterior, or use "
+                "depth=1."
             )
         data = symmetric_data(posterior)
         theory = (

@@ -15,8 +15,9 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq, fixed_point, root
-from scipy.special import erf, log_ndtr, logsumexp
+from scipy.special import erf, log_ndtr, logsumexp, softmax
 from scipy.stats import norm
 
 
@@ -50,38 +51,43 @@ class Redundant(NamedTuple):
 
 
 class Energy:
-    """E and its derivatives, by the trapezoidal rule for H."""
+    """E and its derivatives; H by the trapezoidal rule, then splined."""
 
     def __init__(self, phi, fractions, s_a, kappa):
         self.p, self.s2 = np.asarray(fractions), s_a**2
         z = np.linspace(-9, 9, 601)
-        self.log_weights = np.log(norm.pdf(z)) + np.log(z[1] - z[0])
-        self.phi = phi(np.sqrt(kappa) * z)
+        values, weights = phi(np.sqrt(kappa) * z), np.log(norm.pdf(z)) + np.log(z[1] - z[0])
+        h = np.linspace(-60, 60, 6001)
+        exponent = h[:, None] * values + weights
+        self.h = CubicSpline(h, logsumexp(exponent, axis=1))
+        self.first = CubicSpline(h, softmax(exponent, axis=1) @ values)
+        self.second = self.first.derivative()
+        self.levels = values.min(), values.max()
 
-    def h(self, h):
-        """H, H', H''."""
-        exponent = h[..., None] * self.phi + self.log_weights
-        value = logsumexp(exponent, axis=-1)
-        w = np.exp(exponent - value[..., None])
-        first = w @ self.phi
-        return value, first, w @ self.phi**2 - first**2
+    def gradient(self, a, t):
+        h = a @ t.T
+        gradient = a / self.s2 - (self.p * self.first(h)) @ t
+        return gradient, np.eye(t.shape[1]) / self.s2 - np.einsum("bc,ci,cj->bij", self.p * self.second(h), t, t)
 
-    def branches(self, t, n_steps=2000):
-        """The minima of E from every code: the iteration a <- s_a^2 sum_c p_c t_c H'(a . t_c) never raises E."""
-        levels = self.phi.min(), self.phi.max()
-        a = np.array([self.s2 * (self.p * code) @ t for code in product(levels, repeat=len(self.p))])
-        for _ in range(n_steps):
-            new = self.s2 * (self.p * self.h(a @ t.T)[1]) @ t
-            if np.abs(new - a).max() < 1e-12:
+    def branches(self, t):
+        """The minima of E from every code."""
+        a = np.array([self.s2 * (self.p * code) @ t for code in product(self.levels, repeat=len(self.p))])
+        for _ in range(20):  # never raises E
+            a = self.s2 * (self.p * self.first(a @ t.T)) @ t
+        for _ in range(30):  # Newton, downhill
+            gradient, hessian = self.gradient(a, t)
+            curvature, basis = np.linalg.eigh(hessian)
+            along = np.einsum("bji,bj->bi", basis, gradient) / np.maximum(np.abs(curvature), 0.05)
+            a = a - np.clip(np.einsum("bij,bj->bi", basis, along), -0.5, 0.5)
+            if np.abs(gradient).max() < 1e-13:
                 break
-            a = new
         kept = [i for i in range(len(a)) if all(np.abs(a[i] - a[j]).max() > 1e-3 for j in range(i))]
         a = a[kept]
-        value, first, second = self.h(a @ t.T)
-        energy = np.sum(a**2, axis=1) / (2 * self.s2) - value @ self.p
-        hessian = np.eye(t.shape[1]) / self.s2 - np.einsum("bc,ci,cj->bij", self.p * second, t, t)
+        hessian = self.gradient(a, t)[1]
         minimum = np.linalg.eigvalsh(hessian)[:, 0] > 1e-6
-        return a[minimum], energy[minimum], first[minimum], np.linalg.slogdet(hessian[minimum])[1]
+        a, hessian = a[minimum], hessian[minimum]
+        energy = np.sum(a**2, axis=1) / (2 * self.s2) - self.h(a @ t.T) @ self.p
+        return a, energy, self.first(a @ t.T), np.linalg.slogdet(hessian)[1]
 
 
 def erf_activation(z):
@@ -104,7 +110,7 @@ def redundant(phi, fractions, targets, n_inputs, width_temperature, s_a=1.0, kap
 
     # From high temperature down, with few inputs first, which smears the choice between the branches.
     t = np.zeros(y.size)
-    path = [(5.0, temperature) for temperature in np.geomspace(1, width_temperature, 12)]
+    path = [(5.0, temperature) for temperature in np.geomspace(1, width_temperature, 8)]
     path += [(factor, width_temperature) for factor in np.geomspace(5, n_inputs, 12)[1:]]
     for factor, temperature in path:
         found = root(missed, t, (factor, temperature), tol=1e-12)
