@@ -14,13 +14,13 @@ DOCS = Path(__file__).parent.parent / "docs"
 FIGURE = DOCS / "images" / "theory-deviation.png"
 INTRODUCTION = r"""# Theory against sampling
 
-Made by `benchmarks/theory_against_sampling.py`: orthogonal inputs, \(P / N = 1/2\), \(N T = 10^{-3}\) (lazy: \(T = 10^{-3}\)), mean of
-the kernel's blocks within and between classes. Errors are Monte Carlo standard errors over chains, z the difference in units of
-them. The theory holds for infinite width: once the error is small, the difference of order \(1/N\) shows, and z grows with the length
-of the run. Chains start at networks drawn from the theory or from the prior.
+Made by `benchmarks/theory_against_sampling.py`: orthogonal inputs, \(P / N = 1/2\), \(N T = 10^{-3}\) (lazy:
+\(T = 10^{-3}\)), mean of the kernel's blocks within and between classes. Errors are Monte Carlo standard errors over chains, z
+the difference in units of them. The theory holds for infinite width: once the error is small, the difference of order
+\(1/N\) shows, and z grows with the length of the run. Chains start at networks drawn from the theory or from the prior.
 
-An R-hat far above 1 in erf networks says that chains keep the code counts they started with. Their error bars then describe the
-spread over starts, not equilibrium.
+An R-hat far above 1 in erf networks says that chains keep the code counts they started with. Their error bars then
+describe the spread over starts, not equilibrium.
 """
 
 
@@ -49,7 +49,7 @@ def _table(results: dict[str, Any]) -> list[str]:
         for row in case["rows"]:
             lines.append(
                 f"| {network} | {ratios} | {case['width']} | {case['start']} | {row['layer']} | {row['blocks']} "
-                f"| {row['theory']:.4f} | {row['sampled']:.4f} | {row['mcse']:.4f} | {row['z']:+.1f} | {row['r_hat']:.2f} |"
+                f"| {row['theory']:.4f} | {row['sampled']:.4f} | {row['error']:.4f} | {row['z']:+.1f} | {row['r_hat']:.2f} |"
             )
     return lines
 
@@ -61,7 +61,7 @@ def _series(results: Iterable[dict[str, Any]]) -> dict[str, list[tuple[int, floa
         if case["start"] != "theory" or case["ratios"] != [0.5, 0.25, 0.25]:
             continue
         row = next(r for r in case["rows"] if r["layer"] == case["depth"] and r["blocks"] == "within")
-        deviation = (case["width"], abs(row["sampled"] / row["theory"] - 1), row["mcse"] / abs(row["theory"]))
+        deviation = (case["width"], abs(row["sampled"] / row["theory"] - 1), row["error"] / abs(row["theory"]))
         found.setdefault(f"{case['activation']}, {case['regime']}, L = {case['depth']}", []).append(deviation)
     return {name: sorted(points) for name, points in found.items() if len(points) > 1}
 

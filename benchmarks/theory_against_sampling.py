@@ -28,6 +28,7 @@ ALPHA = 0.5  # P / N
 WIDTH_TEMPERATURE = 1e-3  # N T in the non-lazy regime, T in the lazy one: what the outputs miss the targets by, over t
 UNEQUAL = (0.5, 0.25, 0.25)
 OTHERS = ((0.4, 0.35, 0.25), (0.5, 0.5))
+MAX_RHAT = 1.1
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
 
@@ -53,15 +54,14 @@ def cases() -> list[Case]:
     found = [Case(*network, width) for width in (50, 100) for network in networks]
     found += [Case("erf", depth, width, regime="lazy") for width in (50, 100) for depth in (1, 2)]
     found += [Case("erf", 1, 100, "prior"), Case("relu", 1, 100, "prior"), Case("linear", 1, 100, "prior")]
-    found += [Case("erf", 2, 50), Case("erf", 2, 50, "prior"), Case("erf", 1, 200)]
-    found += [Case(activation, 1, 100, ratios=r) for r in OTHERS for activation in ("linear", "erf", "relu")]
-    found += [Case("linear", 2, 50), Case("linear", 2, 100), Case("linear", 3, 100, "prior")]
-    found += [Case("erf", depth, 200, regime="lazy") for depth in (2, 1)]
-    found += [Case("relu", 1, 200), Case("erf", 1, 200, "prior"), Case("linear", 1, 200), Case("erf", 2, 100)]
+    found += [Case("erf", 2, 50), Case("erf", 1, 200), Case("erf", 2, 200, regime="lazy"), Case("erf", 2, 50, "prior")]
+    found += [Case(activation, 1, 100, ratios=r) for r in OTHERS for activation in ("erf", "relu", "linear")]
+    found += [Case("erf", 2, 100), Case("relu", 1, 200), Case("linear", 2, 50), Case("linear", 2, 100)]
     found += [Case("erf", 2, 100, "prior"), Case("erf", 2, 100, "prior", "lazy"), Case("erf", 1, 100, "prior", "lazy")]
-    found += [Case("linear", 2, 100, "prior"), Case("linear", 2, 200), Case("linear", 3, 200)]
-    found += [Case(a, 1, 100, "prior", ratios=r) for r in OTHERS for a in ("erf", "relu", "linear")]
-    return found + [Case(activation, 1, 400) for activation in ("erf", "linear", "relu")]
+    found += [Case("linear", 3, 100, "prior"), Case("linear", 2, 100, "prior"), Case("erf", 1, 200, regime="lazy")]
+    found += [Case("linear", 1, 200), Case("erf", 1, 200, "prior"), Case("linear", 3, 200), Case("linear", 2, 200)]
+    found += [Case("erf", 1, 100, "prior", ratios=r) for r in OTHERS]
+    return found + [Case("relu", 1, 400), Case("erf", 1, 400), Case("linear", 1, 400)]
 
 
 def posterior_of(case: Case) -> nl.Posterior:
@@ -76,8 +76,10 @@ def schedule(case: Case) -> dict[str, int]:
     """Chains, warm-up and draws that the width allows. Frozen codes need chains rather than draws."""
     if case.width >= 400:
         return {"chains": 2, "warmup": 80, "draws": 80}
+    if case.activation == "erf" and case.regime == "nonlazy":
+        return {"chains": 8, "warmup": 80, "draws": 80}
     if case.width >= 200:
-        return {"chains": 4 if case.activation == "erf" else 2, "warmup": 100, "draws": 120}
+        return {"chains": 2, "warmup": 100, "draws": 120}
     return {"chains": 4, "warmup": 150, "draws": 250}
 
 
@@ -93,13 +95,20 @@ def class_means(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"within": blocks[..., within].mean(-1), "between": blocks[..., ~within].mean(-1)}
 
 
+def standard_error(values: np.ndarray) -> float:
+    """Monte Carlo error of the mean of draws (chain, draw), from the spread of the chains' means where these disagree."""
+    if array_stats.rhat(values, **AXES) > MAX_RHAT:
+        return float(values.mean(axis=1).std(ddof=1) / np.sqrt(len(values)))
+    return float(array_stats.mcse(values, **AXES))
+
+
 def compare(theory: np.ndarray, sampled: np.ndarray) -> list[dict[str, Any]]:
     """Theory (L, C, C) beside draws (chain, draw, L, C, C), layer by layer."""
     rows = []
     for layer in range(len(theory)):
         expected, found = class_means(theory[layer]), class_means(sampled[:, :, layer])
         for name, values in found.items():
-            mean, error = float(values.mean()), float(array_stats.mcse(values, **AXES))
+            mean, error = float(values.mean()), standard_error(values)
             deviation = mean - float(expected[name])
             rows.append(
                 {
@@ -107,7 +116,7 @@ def compare(theory: np.ndarray, sampled: np.ndarray) -> list[dict[str, Any]]:
                     "blocks": name,
                     "theory": float(expected[name]),
                     "sampled": mean,
-                    "mcse": error,
+                    "error": error,
                     "z": deviation / error,
                     # In units of the within-class blocks: the others may vanish.
                     "relative": deviation / float(expected["within"]),

@@ -84,7 +84,7 @@ def solve_particles(
     if model.depth != 1:
         raise InputError(f"the particle theory here treats one hidden layer, got depth={model.depth}.")
     integer("replicates", replicates, 2)
-    integer("n_particles", n_particles, 20 * replicates)
+    integer("n_particles", n_particles, 100 * replicates)
     integer("max_steps", max_steps, 1)
     positive("tolerance", tolerance)
     solver = Solver(
