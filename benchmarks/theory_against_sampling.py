@@ -61,7 +61,7 @@ def cases() -> list[Case]:
     found += [Case("linear", 3, 100, "prior"), Case("linear", 2, 100, "prior"), Case("erf", 1, 200, regime="lazy")]
     found += [Case("linear", 1, 200), Case("erf", 1, 200, "prior"), Case("linear", 3, 200), Case("linear", 2, 200)]
     found += [Case("erf", 1, 100, "prior", ratios=r) for r in OTHERS]
-    return found + [Case("relu", 1, 400), Case("erf", 1, 400), Case("linear", 1, 400)]
+    return [*found, Case("relu", 1, 400), Case("erf", 1, 400), Case("linear", 1, 400)]
 
 
 def posterior_of(case: Case) -> nl.Posterior:

@@ -1,7 +1,7 @@
 """Time of the mean-field theory against that of sampling to the same error: makes theory_speed.json.
 
 Each part solves the theory, again with everything compiled, then samples the network from the prior with more and more draws
-until the Monte Carlo errors of all kernel blocks are below 1 % or time is up. All parts run in one process, one after the other.
+until the errors of all kernel blocks are below 1 % or time is up. All parts run in one process, one after the other.
 
     python benchmarks/theory_speed.py
     python benchmarks/theory_against_sampling.py --minutes 0    # puts the numbers on the page

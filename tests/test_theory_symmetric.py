@@ -225,7 +225,7 @@ def test_averages_over_the_last_layer_agree_with_weighted_draws_from_the_prior(n
 
 @pytest.mark.parametrize("negative", [False, True])
 def test_averages_over_a_lower_layer_agree_with_weighted_draws_from_the_prior(negative):
-    """A layer's tilt by its kernel's conjugate, and the conjugate of the layer below by Stein's identity with derivatives of phi."""
+    """A layer's tilt, and the conjugate of the layer below by Stein's identity with derivatives of phi."""
     data = toy(counts=(3, 2, 2))
     n, labels, rng = 400_000, data.labels, np.random.default_rng(4)
     b = rng.standard_normal((3, 3))
@@ -267,7 +267,7 @@ def growth(law, slopes, e):
             f = (slopes[0] if z > 0 else slopes[1]) * z
             return h[c] * f + law.quadratic[c] * f**2 / 2 - (z - u[c]) ** 2 / (2 * law.variance[c])  # noqa: B023
 
-        best = [minimize_scalar(lambda z: -value(z), bounds=b, method="bounded", options={"xatol": 1e-12}).fun  # noqa: B023
+        best = [minimize_scalar(lambda z: -value(z), bounds=b, method="bounded", options={"xatol": 1e-12}).fun
                 for b in ((0, 50), (-50, 0))]  # fmt: skip
         total += 2 * law.counts[c] * max(-min(best), value(0.0))
     return total
