@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from arviz_stats.base import array_stats
 import nonlazy as nl
 
 RESULTS = Path(__file__).with_suffix(".json")
+CLASSES = "processor seconds by number of classes"
 ERROR = 0.01
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
@@ -41,8 +43,8 @@ def digits() -> nl.Posterior:
 
 PARTS: dict[str, tuple[Callable[[], nl.Posterior], float]] = {
     "erf, L = 1, P = 200, 3 classes": (lambda: toy(200, (0.5, 0.25, 0.25)), 1.0),
-    "erf, L = 1, P = 200, 10 classes": (lambda: toy(200, (0.1,) * 10), 30.0),
     "erf, L = 1, MNIST 0, 1, 2, P = 100": (digits, 120.0),
+    "erf, L = 1, P = 200, 10 classes": (lambda: toy(200, (0.1,) * 10), 30.0),
 }
 
 
@@ -53,10 +55,17 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def theory_part(posterior: nl.Posterior) -> tuple[nl.Theory, dict[str, Any]]:
+def out_of_time(*_: Any) -> None:
+    """Signal handler: a solution that takes too long."""
+    raise TimeoutError
+
+
+def theory_part(posterior: nl.Posterior, limit: int) -> tuple[nl.Theory, dict[str, Any]]:
     """Seconds of the first and the second solution, and the relative error of the kernel blocks."""
+    signal.alarm(limit)
     _, first, _ = timed(lambda: nl.solve(posterior, progress=False, throw=False))
     theory, warm, cpu = timed(lambda: nl.solve(posterior, seed=1, progress=False, throw=False))
+    signal.alarm(0)
     figures = {
         "method": theory.method,
         "scheme": theory.scheme,
@@ -106,22 +115,42 @@ def sampling_part(theory: nl.Theory, limit: float) -> dict[str, Any]:
         draws *= 2
 
 
+def measure(posterior: nl.Posterior, options: argparse.Namespace) -> dict[str, Any]:
+    """Times of theory and sampling of one posterior."""
+    try:
+        theory, figures = theory_part(posterior, options.solve_seconds)
+    except TimeoutError:
+        return {"width": posterior.model.width, "theory": None, "stopped_after": options.solve_seconds}
+    print(figures, flush=True)
+    return {"width": posterior.model.width, "theory": figures, "sampling": sampling_part(theory, options.seconds)}
+
+
+def seconds_by_classes() -> dict[str, float]:
+    """Processor seconds of the second solution, P = 200 and 3 to 7 classes of equal size."""
+    found = {}
+    for n_classes in range(3, 8):
+        posterior = toy(200, (1 / n_classes,) * n_classes)
+        nl.solve(posterior, progress=False, throw=False)
+        found[str(n_classes)] = timed(lambda: nl.solve(posterior, seed=1, progress=False, throw=False))[2]  # noqa: B023
+    return found
+
+
 def main() -> None:
     """Run the parts that are missing in the JSON, or all of them again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=150, help="longest sampling run")
     parser.add_argument("--again", action="store_true", help="also what is there")
+    parser.add_argument("--solve-seconds", type=int, default=600, help="longest time for two solutions of the theory")
     options = parser.parse_args()
     warnings.simplefilter("ignore", nl.SamplingWarning)
+    signal.signal(signal.SIGALRM, out_of_time)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() and not options.again else {}
+    if CLASSES not in results:
+        results[CLASSES] = seconds_by_classes()
     for name, (posterior, goal) in PARTS.items():
         if name in results:
             continue
-        theory, figures = theory_part(posterior())
-        print(name, figures, flush=True)
-        width, cores = theory.posterior.model.width, len(os.sched_getaffinity(0))
-        sampled = sampling_part(theory, options.seconds)
-        results[name] = {"goal": goal, "width": width, "cores": cores, "theory": figures, "sampling": sampled}
+        results[name] = {"goal": goal, "cores": len(os.sched_getaffinity(0))} | measure(posterior(), options)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
