@@ -60,6 +60,9 @@ def symmetric_data(posterior: Posterior) -> SymmetricData | None:
         return None
     kernel = model.weight_stds[0] ** 2 * task.inputs @ task.inputs.T / task.n_features
     projected = project(kernel, labels, n_classes)
+    # Rounding would count as fields common to a class, dimensions of all integrals.
+    rounded = np.where(np.abs(projected.blocks) > TOLERANCE * np.abs(kernel).max(), projected.blocks, 0)
+    projected = SymmetricKernel(rounded, projected.excess)
     if (
         np.abs(kernel - projected.matrix(labels)).max() > TOLERANCE * np.abs(kernel).max()
         or projected.excess.min() <= 0

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from nonlazy.errors import ConvergenceError
 from nonlazy.theory.symmetric.data import SymmetricData, SymmetricKernel
 from nonlazy.theory.symmetric.ensemble import Ensemble, Proposal, propose, weigh
 from nonlazy.theory.symmetric.law import Law
@@ -26,6 +27,8 @@ from nonlazy.theory.symmetric.tilted import TAIL, Grid, GridTooShortError, make_
 # Quasi-random nodes in all, shared among the branches.
 N_NODES = 2**13
 MIN_NODES = 64
+# Preactivations beyond this belong to a law that cannot be normalized.
+MAX_REACH = 1e4
 
 
 class Point(NamedTuple):
@@ -71,7 +74,7 @@ class LastLayer:
                 modes = self.branches(t, known)
                 break
             except GridTooShortError:
-                self.reach, self._grid = 1.2 * self.reach, None
+                self._reach_further()
         per_branch = max(2 ** int(np.log2(n_nodes / max(len(modes.x), 1))), MIN_NODES)
         proposal = propose(self.law(t).n_fields, modes, per_branch, self.seed)
         self.widen(t, proposal)
@@ -84,7 +87,12 @@ class LastLayer:
                 self.law(t).moments(proposal.x)
                 return
             except GridTooShortError:
-                self.reach, self._grid = 1.2 * self.reach, None
+                self._reach_further()
+
+    def _reach_further(self) -> None:
+        self.reach, self._grid = 1.2 * self.reach, None
+        if self.reach > MAX_REACH:
+            raise ConvergenceError("the law of a neuron cannot be normalized: t is outside the domain of the dual.")
 
     def rays(self, t: Float[np.ndarray, "C m"]) -> Rays:
         """The rays at t; outside the domain of the dual one of them has R >= 1, and the law cannot be normalized."""

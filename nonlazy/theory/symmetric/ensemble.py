@@ -59,7 +59,7 @@ def propose(n_fields: int, modes: Modes, n_nodes: int, seed: int) -> Proposal:
     """Nodes around all branches, `n_nodes` each."""
     normal = _normal_nodes(n_fields, n_nodes, seed)
     roots = INFLATION * np.linalg.cholesky(np.linalg.inv(modes.precision))
-    x = (modes.x[:, None] + np.einsum("bij,nj->bni", roots, normal)).reshape(-1, n_fields)
+    x = (modes.x[:, None] + np.einsum("bij,nj->bni", roots, normal)).reshape(len(modes.x) * n_nodes, n_fields)
     log_proposals = np.stack([_log_normal(x, mode, root) for mode, root in zip(modes.x, roots, strict=True)])
     log_mixture = logsumexp(log_proposals, axis=0)
     return Proposal(x, log_mixture + np.log(n_nodes), np.exp(log_proposals - log_mixture), modes)

@@ -37,6 +37,8 @@ class Modes(NamedTuple):
 
 def find_modes(law: Law, starts: Float[np.ndarray, "n f"]) -> Modes:
     """All local maxima that ascent from these starts reaches, without the negligible ones."""
+    if law.n_fields == 0:
+        return Modes(starts[:1], law.log_density(starts[:1]), np.zeros((1, 0, 0)))
     x = ascend(law, starts)
     moments = law.moments(x)
     value = law.log_density(x, moments)

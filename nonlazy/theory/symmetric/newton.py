@@ -104,6 +104,8 @@ class Climb:
 
         Nodes that stay make the dual smooth, but know nothing of branches that appear: they serve near the solution only.
         """
+        # Where rays are at the boundary, rounding of 1 - R leaves a decrement that the barrier sets the scale of.
+        tolerance = max(tolerance, 0.01 * self.barrier**0.5)
         while (step := self._newton()).decrement > tolerance or step.centrality > LOOSE:
             self._move(step, n_nodes)
 

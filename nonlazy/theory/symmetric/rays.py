@@ -24,6 +24,7 @@ from nonlazy.theory.symmetric.law import Law
 
 FAR = 1e8
 POWER_STEPS = 400
+POLISH_STEPS = 20
 
 
 class Rays(NamedTuple):
@@ -105,15 +106,21 @@ def _polish(law: Law, slopes: Float[np.ndarray, " 2"], e: Float[np.ndarray, " f"
     """The exact maximum near e: R is quadratic where no class changes sides, and e its leading eigenvector."""
     r, (n_classes, _) = law.n_tilt, law.tilt.shape
     d, k, counts = law.variance, law.quadratic, law.counts
-    z, s = (row[0] for row in _peaks(law, slopes, e[None, :r] @ law.tilt.T, e[None, r:] @ law.spread.T))
-    off = (z == 0)[:, None]
-    v = np.where(off, 0, np.concatenate([(d * s)[:, None] * law.tilt, law.spread], axis=1))
-    g = np.concatenate([np.zeros_like(law.tilt), law.spread], axis=1)
-    stiffness = d * (1 - d * k * s**2)
-    values, basis = np.linalg.eigh((v.T * (counts / stiffness)) @ v - (g.T * (counts / d)) @ g)
-    top = basis[:, -1] * np.sign(basis[:, -1] @ e)
-    if abs(top @ e - 1) > 1e-3 or values[-1] <= 0:
+    top = e
+    for _ in range(POLISH_STEPS):
+        z, s = (row[0] for row in _peaks(law, slopes, top[None, :r] @ law.tilt.T, top[None, r:] @ law.spread.T))
+        off = (z == 0)[:, None]
+        v = np.where(off, 0, np.concatenate([(d * s)[:, None] * law.tilt, law.spread], axis=1))
+        g = np.concatenate([np.zeros_like(law.tilt), law.spread], axis=1)
+        stiffness = d * (1 - d * k * s**2)
+        values, basis = np.linalg.eigh((v.T * (counts / stiffness)) @ v - (g.T * (counts / d)) @ g)
+        before, top = top, basis[:, -1] * (1 if basis[:, -1] @ top >= 0 else -1)
+        if np.abs(top - before).max() < 1e-12:
+            break
+    else:
         return None  # a point where classes change sides, no maximum
+    if values[-1] <= 0:
+        return None
     preactivation = np.where(off[:, 0], 0, (v @ top) * d / stiffness)
     activity = s * preactivation
     slope = 2 * (counts * activity)[:, None] * top[:r]
