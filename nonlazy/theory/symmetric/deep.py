@@ -26,7 +26,7 @@ from nonlazy.theory.symmetric.dual import N_NODES, LastLayer, root
 from nonlazy.theory.symmetric.ensemble import Ensemble, Proposal, propose, weigh
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.modes import code_starts, find_modes
-from nonlazy.theory.symmetric.newton import TIGHT, Climb, Dual, finish, solve_dual
+from nonlazy.theory.symmetric.newton import Climb, Dual, finish, solve_dual
 from nonlazy.theory.symmetric.tilted import TAIL, GridTooShortError, make_grid
 
 # Of the conjugates' mismatch at the prior, what is left of it at a start.
@@ -212,7 +212,7 @@ class Passes:
         if nodes is not None and self.t is not None:
             last.widen(self.t, nodes)
             climb = Climb(last, self.t, self.data.width_temperature, nodes)
-            climb.follow(TIGHT)
+            climb.follow()
             return finish(climb)
         try:
             return solve_dual(last, self.t, self.n_nodes)

@@ -24,9 +24,12 @@ from nonlazy.theory.symmetric.modes import Modes, code_starts, find_modes
 from nonlazy.theory.symmetric.rays import Rays, asymptotic_slopes, find_rays
 from nonlazy.theory.symmetric.tilted import TAIL, Grid, GridTooShortError, make_grid
 
-# Quasi-random nodes in all, shared among the branches.
+# Quasi-random nodes in all, shared among the branches, and the least for each of them.
 N_NODES = 2**13
 MIN_NODES = 64
+# On the way to the solution.
+COARSE_NODES = 2**9
+MIN_COARSE_NODES = 4
 # Preactivations beyond this belong to a law that cannot be normalized.
 MAX_REACH = 1e4
 
@@ -54,6 +57,12 @@ class LastLayer:
         self.reach = TAIL * float(np.sqrt(np.max(below.excess + np.sum(self.spread**2, axis=1)))) + 1
         self._grid: Grid | None = None
 
+    def with_fewer_inputs(self, fraction: float) -> LastLayer:
+        """The same classes with a fraction of their inputs, and readouts so much wider that the asymptotic growth stays."""
+        data = self.data
+        fewer = data._replace(counts=fraction * data.counts, readout_variance=data.readout_variance / fraction)
+        return LastLayer(fewer, self.below, self.seed)
+
     def law(self, t: Float[np.ndarray, "C m"]) -> Law:
         """The neurons' law at t."""
         if self._grid is None:
@@ -63,19 +72,25 @@ class LastLayer:
 
     def branches(self, t: Float[np.ndarray, "C m"], known: Modes | None) -> Modes:
         """All branches at t, from every code and from those known at another t."""
-        law = self.law(t)
-        starts = code_starts(law)
-        return find_modes(law, starts if known is None else np.concatenate([known.x, starts]))
+        while True:
+            law = self.law(t)
+            starts = code_starts(law)
+            try:
+                return find_modes(law, starts if known is None else np.concatenate([known.x, starts]))
+            except GridTooShortError:
+                self._reach_further()
 
     def propose(self, t: Float[np.ndarray, "C m"], n_nodes: int, known: Modes | None = None) -> Proposal:
         """Nodes at t, `n_nodes` in all but at least MIN_NODES for each branch."""
-        while True:
-            try:
-                modes = self.branches(t, known)
-                break
-            except GridTooShortError:
-                self._reach_further()
-        per_branch = max(2 ** int(np.log2(n_nodes / max(len(modes.x), 1))), MIN_NODES)
+        return self._propose(t, n_nodes, MIN_NODES, known)
+
+    def propose_coarsely(self, t: Float[np.ndarray, "C m"], known: Modes | None = None) -> Proposal:
+        """Nodes at t for a step on the way: enough for a mean of each of the Cm constraints."""
+        return self._propose(t, max(COARSE_NODES, 16 * t.size), MIN_COARSE_NODES, known)
+
+    def _propose(self, t: Float[np.ndarray, "C m"], n_nodes: int, least: int, known: Modes | None) -> Proposal:
+        modes = self.branches(t, known)
+        per_branch = max(2 ** int(np.log2(n_nodes / max(len(modes.x), 1))), least)
         proposal = propose(self.law(t).n_fields, modes, per_branch, self.seed)
         self.widen(t, proposal)
         return proposal

@@ -57,10 +57,12 @@ class Ensemble(NamedTuple):
 
 def propose(n_fields: int, modes: Modes, n_nodes: int, seed: int) -> Proposal:
     """Nodes around all branches, `n_nodes` each."""
-    normal = _normal_nodes(n_fields, n_nodes, seed)
+    n_branches = len(modes.x)
+    # Each branch has nodes of its own: errors of shared ones would add up.
+    normal = _normal_nodes(n_fields, 2 ** (n_branches - 1).bit_length(), n_nodes, seed)[:n_branches]
     roots = INFLATION * np.linalg.cholesky(np.linalg.inv(modes.precision))
-    x = (modes.x[:, None] + np.einsum("bij,nj->bni", roots, normal)).reshape(len(modes.x) * n_nodes, n_fields)
-    log_proposals = np.stack([_log_normal(x, mode, root) for mode, root in zip(modes.x, roots, strict=True)])
+    x = (modes.x[:, None] + normal @ roots.swapaxes(1, 2)).reshape(n_branches * n_nodes, n_fields)
+    log_proposals = np.stack([_log_normal(x, *branch) for branch in zip(modes.x, np.linalg.inv(roots), strict=True)])
     log_mixture = logsumexp(log_proposals, axis=0)
     return Proposal(x, log_mixture + np.log(n_nodes), np.exp(log_proposals - log_mixture), modes)
 
@@ -74,17 +76,18 @@ def weigh(law: Law, proposal: Proposal) -> Ensemble:
 
 
 def _log_normal(
-    x: Float[np.ndarray, "n f"], mean: Float[np.ndarray, " f"], root: Float[np.ndarray, "f f"]
-) -> np.ndarray:
-    """Log density of N(mean, root root^T), in units of the standard normal's constant."""
-    white = np.linalg.solve(root, (x - mean).T)
-    return -np.sum(white**2, axis=0) / 2 - np.sum(np.log(np.diag(root)))
+    x: Float[np.ndarray, "n f"], mean: Float[np.ndarray, " f"], whitening: Float[np.ndarray, "f f"]
+) -> Float[np.ndarray, " n"]:
+    """Log density of the normal law whose triangular root has this inverse, in units of the standard normal's constant."""
+    white = (x - mean) @ whitening.T
+    return -np.sum(white**2, axis=1) / 2 + np.sum(np.log(np.diag(whitening)))
 
 
 @lru_cache(maxsize=16)
-def _normal_nodes(dimension: int, n: int, seed: int) -> Float[np.ndarray, "n f"]:
-    """Quasi-random standard normal nodes in pairs x, -x, which make odd moments exact."""
+def _normal_nodes(dimension: int, n_sets: int, n: int, seed: int) -> Float[np.ndarray, "s n f"]:
+    """Quasi-random standard normal nodes, n in each set, in pairs x, -x, which make odd moments exact."""
     if dimension == 0:
-        return np.zeros((n, 0))
-    half = qmc.MultivariateNormalQMC(np.zeros(dimension), rng=np.random.default_rng(seed)).random(n // 2)
-    return np.concatenate([half, -half])
+        return np.zeros((n_sets, n, 0))
+    sequence = qmc.MultivariateNormalQMC(np.zeros(dimension), rng=np.random.default_rng(seed))
+    half = sequence.random(n_sets * n // 2).reshape(n_sets, n // 2, dimension)
+    return np.concatenate([half, -half], axis=1)

@@ -6,7 +6,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
 from nonlazy.theory.symmetric.law import Law
@@ -44,14 +44,21 @@ def find_modes(law: Law, starts: Float[np.ndarray, "n f"]) -> Modes:
     value = law.log_density(x, moments)
     gradient, precision = law.derivatives(x, moments)
     maximum = (np.linalg.eigvalsh(precision)[:, 0] > 1e-9) & (np.abs(gradient).max(axis=1) < 1e-6)
-    kept: list[int] = []
-    for i in np.argsort(-value):
-        if maximum[i] and all(np.abs(x[i] - x[j]).max() > SAME * (1 + np.abs(x[i]).max()) for j in kept):
-            kept.append(i)
+    kept = _distinct(x, np.flatnonzero(maximum)[np.argsort(-value[maximum])])
     modes = Modes(x[kept], value[kept], precision[kept])
     heavy = np.flatnonzero(modes.log_weights > modes.log_weights.max(initial=-np.inf) - NEGLIGIBLE)
     order = heavy[np.argsort(-modes.log_weights[heavy], kind="stable")]
     return Modes(modes.x[order], modes.log_density[order], modes.precision[order])
+
+
+def _distinct(x: Float[np.ndarray, "n f"], order: Int[np.ndarray, " k"]) -> list[int]:
+    """The first of each group of equal places, in this order."""
+    kept: list[int] = []
+    while len(order):
+        first = x[order[0]]
+        kept.append(int(order[0]))
+        order = order[np.abs(x[order] - first).max(axis=1) > SAME * (1 + np.abs(first).max())]
+    return kept
 
 
 def ascend(law: Law, x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:

@@ -1,4 +1,8 @@
-r"""Newton's method for the dual: from t = 0 at high temperature down to the data's, then to full precision on fixed nodes."""
+r"""Newton's method for the dual: from t = 0 and few inputs up to the data's, then to full precision on fixed nodes.
+
+With few inputs branches overlap, and the dual is smooth; with all of them log Z switches between hundreds of branches within a
+small change of t. At a given prior variance of the sum of outputs the solution depends on the number of inputs only weakly.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,17 @@ from nonlazy.theory.symmetric.dual import N_NODES, LastLayer, Point
 from nonlazy.theory.symmetric.ensemble import Proposal
 from nonlazy.theory.symmetric.rays import Rays
 
-FIRST_TEMPERATURE = 1.0
-COOLING = 1 / 4
+# Inputs in all classes together, not necessarily whole ones.
+FIRST_INPUTS = 2.0
+MORE_INPUTS = 4.0
+# Growth along rays with which a number of inputs may begin; 1 is the end of the domain.
+MAX_GROWTH = 0.99
 FIRST_BARRIER = 1e-2
 # In nats per neuron: what the barrier costs in the end.
 LAST_BARRIER = 1e-9
 BARRIER_FACTOR = 0.2
 MAX_STEPS = 300
 MAX_ROUNDS = 8
-COARSE = 2**9
 # sqrt(g H^-1 g), in nats^(1/2), that ends a stage on the way, and the whole.
 LOOSE, TIGHT = 0.3, 1e-9
 # Nodes are renewed while less than this fraction of them is effective and they change, or more branches appear.
@@ -75,39 +81,51 @@ class Climb:
         Where they move the maximum along the boundary, steps are short: go back as far into the domain as it takes.
         """
         self.proposal = self.layer.propose(self.point.t, n_nodes, self.proposal.modes)
-        self._evaluate()
+        self._evaluate(self.point.t, self.point.rays)
         changed = self._newton().decrement ** 2
         while self.path and (self.path[-1].barrier < changed or self.path[-1].barrier == self.barrier):
             self.barrier, self.point, self.strengths = self.path.pop()
-        self._evaluate()
+        self._evaluate(self.point.t, self.point.rays)
         return changed
 
     def descend(self) -> None:
         """Follow the maximum to the boundary of the domain."""
-        self.follow(TIGHT)
+        self.follow()
         while self.barrier > LAST_BARRIER:
             self.path.append(_Centre(self.barrier, self.point, self.strengths))
             self.barrier *= BARRIER_FACTOR
-            self.follow(TIGHT)
+            self.follow()
 
-    def cool(self, temperature: float) -> None:
-        self.temperature = temperature
-        self._evaluate()
+    def switch(self, layer: LastLayer) -> None:
+        """Go on with another number of inputs, from a smaller t where fields common to inputs make the domain smaller."""
+        t, rays = self.point.t, layer.rays(self.point.t)
+        while rays.growth.max(initial=0) > MAX_GROWTH:
+            t = 0.9 * t
+            rays = layer.rays(t)
+        self.layer, self.proposal = layer, layer.propose_coarsely(t, self.proposal.modes)
+        self.strengths = _carry_over(self.point.rays, self.strengths, rays, self.barrier)
+        self._evaluate(t, rays)
 
-    def _evaluate(self) -> None:
-        point = self.layer.point(self.point.t, self.point.rays, self.temperature, self.proposal)
+    def _evaluate(self, t: Float[np.ndarray, "C m"], rays: Rays) -> None:
+        point = self.layer.point(t, rays, self.temperature, self.proposal)
         assert point is not None
         self.point = point
 
-    def follow(self, tolerance: float, n_nodes: int | None = None) -> None:
-        """Newton steps until the decrement is below the tolerance, with new nodes for each if `n_nodes` is given.
+    def approach(self) -> None:
+        """Newton steps with new nodes for each, up to the noise of the nodes: new ones know of branches that appear."""
+        while True:
+            step, ensemble = self._newton(), self.point.ensemble
+            noise = (self.point.t.size / (len(ensemble.x) * ensemble.effective_fraction)) ** 0.5
+            if step.decrement < max(LOOSE, 2 * noise) and step.centrality < LOOSE:
+                return
+            self._move(step, renew=True)
 
-        Nodes that stay make the dual smooth, but know nothing of branches that appear: they serve near the solution only.
-        """
+    def follow(self) -> None:
+        """Newton steps on fixed nodes, which make the dual smooth."""
         # Where rays are at the boundary, rounding of 1 - R leaves a decrement that the barrier sets the scale of.
-        tolerance = max(tolerance, 0.01 * self.barrier**0.5)
+        tolerance = max(TIGHT, 0.01 * self.barrier**0.5)
         while (step := self._newton()).decrement > tolerance or step.centrality > LOOSE:
-            self._move(step, n_nodes)
+            self._move(step, renew=False)
 
     def _newton(self) -> _Step:
         """Primal-dual Newton step for grad D = sum_k strength_k dR_k / 2 and strength_k (1 - R_k) = barrier."""
@@ -122,24 +140,24 @@ class Climb:
         centrality = float(np.max(np.abs(self.strengths * room / self.barrier - 1))) if len(room) else 0.0
         return _Step(change, strengths, max(float(change @ gradient), 0.0) ** 0.5, centrality)
 
-    def _move(self, step: _Step, n_nodes: int | None) -> None:
+    def _move(self, step: _Step, renew: bool) -> None:
         """Go along a step as far as it stays well inside the domain and does not lower the value."""
         length = 1.0
+        # New nodes change the value itself.
+        loss = LOOSE**2 + 1e-4 * abs(self.point.value) if renew else 1e-10 * (1 + abs(self.point.value))
         while self.steps < MAX_STEPS and length > 1e-8:
             t = self.point.t + length * step.t.reshape(self.point.t.shape)
             rays = self.layer.rays(t)
             trial = None
             if self._inside(rays):
-                proposal = self.proposal if n_nodes is None else self.layer.propose(t, n_nodes, self.proposal.modes)
+                proposal = self.layer.propose_coarsely(t, self.proposal.modes) if renew else self.proposal
                 trial = self.layer.point(t, rays, self.temperature, proposal)
-            if trial is not None:
-                gain = self._value(trial) - self._value(self.point)
-                if gain > -(1e-10 if n_nodes is None else 1e-4) * (1 + abs(self.point.value)):
-                    self.proposal = proposal
-                    strengths = np.maximum(self.strengths + length * step.strengths, self.strengths / 20)
-                    self.strengths = _carry_over(self.point.rays, strengths, trial.rays, self.barrier)
-                    self.point, self.steps = trial, self.steps + 1
-                    return
+            if trial is not None and self._value(trial) > self._value(self.point) - loss:
+                self.proposal = proposal
+                strengths = np.maximum(self.strengths + length * step.strengths, self.strengths / 20)
+                self.strengths = _carry_over(self.point.rays, strengths, trial.rays, self.barrier)
+                self.point, self.steps = trial, self.steps + 1
+                return
             length /= 2
         raise ConvergenceError(
             f"the dual of the theory did not converge: after {self.steps} Newton steps the constraint <a phi> = Y - N T t "
@@ -173,19 +191,19 @@ def residual(climb: Climb) -> Float[np.ndarray, "C m"]:
 
 def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, n_nodes: int = N_NODES) -> Dual:
     """The maximum of the dual, from t = 0 or from a guess near it."""
-    data = layer.data
-    last = data.width_temperature
+    temperature = layer.data.width_temperature
     if start is None:
-        t = np.zeros_like(data.targets)
-        climb = Climb(layer, t, max(FIRST_TEMPERATURE, last), layer.propose(t, COARSE))
-        while True:
-            climb.follow(LOOSE, COARSE)
-            if climb.temperature == last:
-                break
-            climb.cool(max(COOLING * climb.temperature, last))
+        inputs, n_inputs = FIRST_INPUTS, float(layer.data.counts.sum())
+        t, few = np.zeros_like(layer.data.targets), layer.with_fewer_inputs(min(inputs / n_inputs, 1.0))
+        climb = Climb(few, t, temperature, few.propose_coarsely(t))
+        climb.approach()
+        while inputs < n_inputs:
+            inputs = min(MORE_INPUTS * inputs, n_inputs)
+            climb.switch(layer.with_fewer_inputs(inputs / n_inputs))
+            climb.approach()
     else:
-        climb = Climb(layer, start, last, layer.propose(start, COARSE))
-        climb.follow(LOOSE, COARSE)
+        climb = Climb(layer, start, temperature, layer.propose_coarsely(start))
+        climb.approach()
     for round_ in range(MAX_ROUNDS):
         settled = climb.renew(n_nodes) < SETTLED
         climb.descend()
