@@ -608,13 +608,29 @@ def test_a_bulk_far_from_gaussian():
 
 
 @pytest.mark.slow
-def test_ten_classes():
-    theory = nl.solve(posterior("erf", 200, (0.1,) * 10))
+@pytest.mark.parametrize(("activation", "n_codes"), [("erf", 252), ("tanh", 1024)])
+def test_ten_classes(activation, n_codes):
+    """Half the classes active (erf), or any of them (tanh), with equal weights."""
+    theory = nl.solve(posterior(activation, 200, (0.1,) * 10))
     assert theory.converged
     assert theory.scheme == "redundant"
-    print(theory)
-    diagonal = np.diag(theory.kernel_blocks[0])
-    np.testing.assert_allclose(diagonal, diagonal.mean(), rtol=0.05)
+    assert len(theory.codes) == n_codes
+    assert {sum(branch.code) for branch in theory.codes} == ({5} if activation == "erf" else set(range(11)))
+    probabilities = np.array([branch.probability for branch in theory.codes])
+    assert probabilities.sum() == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(probabilities, 1 / n_codes, rtol=0.5)
+    np.testing.assert_allclose(np.diag(theory.kernel_blocks[0]), theory.kernel_blocks[0][0, 0], rtol=0.01)
+
+
+@pytest.mark.slow
+def test_ten_classes_of_unequal_size():
+    theory = nl.solve(posterior("relu", 200, tuple(np.linspace(1, 2, 10) / 15)))
+    assert theory.converged
+    assert theory.scheme == "sparse"
+    assert theory.gap < 1e-8
+    # One strong neuron for each class.
+    strongest = theory.posterior.task.labels[theory.outliers.activity.argmax(axis=1)]
+    assert set(strongest) == set(range(10))
 
 
 def test_nodes_of_other_seeds_agree():

@@ -24,9 +24,10 @@ from nonlazy.theory.symmetric.modes import Modes, code_starts, find_modes
 from nonlazy.theory.symmetric.rays import Rays, asymptotic_slopes, find_rays
 from nonlazy.theory.symmetric.tilted import TAIL, Grid, GridTooShortError, make_grid
 
-# Quasi-random nodes in all, shared among the branches, and the least for each of them.
+# Quasi-random nodes in all, shared among the branches; the least for each of them, as long as these stay below the most.
 N_NODES = 2**13
 MIN_NODES = 64
+MOST_NODES = 2**14
 # On the way to the solution.
 COARSE_NODES = 2**9
 MIN_COARSE_NODES = 4
@@ -90,8 +91,9 @@ class LastLayer:
 
     def _propose(self, t: Float[np.ndarray, "C m"], n_nodes: int, least: int, known: Modes | None) -> Proposal:
         modes = self.branches(t, known)
-        per_branch = max(2 ** int(np.log2(n_nodes / max(len(modes.x), 1))), least)
-        proposal = propose(self.law(t).n_fields, modes, per_branch, self.seed)
+        n_branches = max(len(modes.x), 1)
+        per_branch = max(n_nodes / n_branches, min(least, MOST_NODES / n_branches), MIN_COARSE_NODES)
+        proposal = propose(self.law(t).n_fields, modes, 2 ** int(np.log2(per_branch)), self.seed)
         self.widen(t, proposal)
         return proposal
 

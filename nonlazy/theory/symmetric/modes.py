@@ -44,15 +44,15 @@ def find_modes(law: Law, starts: Float[np.ndarray, "n f"]) -> Modes:
     value = law.log_density(x, moments)
     gradient, precision = law.derivatives(x, moments)
     maximum = (np.linalg.eigvalsh(precision)[:, 0] > 1e-9) & (np.abs(gradient).max(axis=1) < 1e-6)
-    kept = _distinct(x, np.flatnonzero(maximum)[np.argsort(-value[maximum])])
+    kept = distinct(x, np.flatnonzero(maximum)[np.argsort(-value[maximum])])
     modes = Modes(x[kept], value[kept], precision[kept])
     heavy = np.flatnonzero(modes.log_weights > modes.log_weights.max(initial=-np.inf) - NEGLIGIBLE)
     order = heavy[np.argsort(-modes.log_weights[heavy], kind="stable")]
     return Modes(modes.x[order], modes.log_density[order], modes.precision[order])
 
 
-def _distinct(x: Float[np.ndarray, "n f"], order: Int[np.ndarray, " k"]) -> list[int]:
-    """The first of each group of equal places, in this order."""
+def distinct(x: Float[np.ndarray, "n f"], order: Int[np.ndarray, " k"]) -> list[int]:
+    """The first of each group of equal places, gone through in this order."""
     kept: list[int] = []
     while len(order):
         first = x[order[0]]

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from nonlazy.activations import Activation
 from nonlazy.compilation import double_precision
 from nonlazy.theory.symmetric.law import Law
+from nonlazy.theory.symmetric.modes import distinct
 
 FAR = 1e8
 POWER_STEPS = 400
@@ -65,14 +66,13 @@ def find_rays(law: Law, slopes: Float[np.ndarray, " 2"], starts: Float[np.ndarra
         previous, e = e, _normalized(_gradient(law, slopes, e) + shift * e)
         if np.abs(e - previous).max(initial=0) < 1e-13:
             break
-    found: list[tuple[np.ndarray, ...]] = []
-    for direction in e:
-        ray = _polish(law, slopes, direction)
-        if ray is not None and all(np.abs(ray[0] - other[0]).max() > 1e-6 for other in found):
-            found.append(ray)
+    polished = (_polish(law, slopes, e[i]) for i in distinct(e, np.arange(len(e))))
+    found = [ray for ray in polished if ray is not None]
     if not found:
         return find_rays(law, np.zeros(2), starts)
-    return Rays(*(np.stack(column) for column in zip(*found, strict=True)))
+    rays = Rays(*(np.stack(column) for column in zip(*found, strict=True)))
+    kept = distinct(rays.direction, np.arange(len(found)))
+    return Rays(*(column[kept] for column in rays))
 
 
 def _normalized(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:

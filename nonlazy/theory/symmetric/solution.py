@@ -116,8 +116,8 @@ class SymmetricSolution:
             for code, p, a, active in zip(codes, ensemble.probabilities, readout, activity, strict=True)
             if p > MIN_PROBABILITY
         ]
-        # Codes of equal weight by symmetry differ by rounding; their order must not.
-        return tuple(sorted(found, key=lambda branch: (round(branch.probability, 9), branch.code), reverse=True))
+        # Codes of equal weight by symmetry differ by errors of the quadrature; their order must not.
+        return tuple(sorted(found, key=lambda branch: (round(branch.probability, 3), branch.code), reverse=True))
 
     def _activities(self, activity: Float[np.ndarray, "b C"]) -> Float[np.ndarray, "n C"]:
         """Activities that set the range for codes: the outliers of a network of a hundred neurons included."""
@@ -144,7 +144,7 @@ class SymmetricSolution:
         for code, weight in zip(neuron_codes(ensemble.moments.phi, threshold), ensemble.weights, strict=True):
             name = "".join("1" if active else "0" for active in code)
             found[name] = found.get(name, 0.0) + float(weight)
-        return dict(sorted(found.items(), key=lambda item: (round(item[1], 9), item[0]), reverse=True))
+        return dict(sorted(found.items(), key=lambda item: (round(item[1], 3), item[0]), reverse=True))
 
     def draw_neurons(
         self, rng: np.random.Generator, n: int
