@@ -14,7 +14,17 @@ if worker and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
+import jax  # noqa: E402
+
 import nonlazy as nl  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def few_compiled_programs(request):
+    """Each holds hundreds of memory maps, of which Linux allows 65530: the compiler crashes after a hundred long tests."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
