@@ -252,14 +252,20 @@ def _same(one: Saddle, other: Saddle) -> bool:
 
 
 def _along(passes: Passes, mismatch: Float[np.ndarray, " x"], left: float) -> Float[np.ndarray, " x"]:
-    """The multiple of the first mismatch at which only the fraction `left` of it remains."""
-    low, high = 0.0, 1e-4
-    remains = lambda s: float(passes(s * mismatch)[0] @ mismatch / (mismatch @ mismatch))  # noqa: E731
-    while remains(high) > left:
-        low, high = high, 1.5 * high
+    """The multiple of the first mismatch at which only the fraction `left` of it remains, or before it grows again."""
+
+    def remains(s: float) -> tuple[float, float]:
+        found = passes(s * mismatch)[0]
+        return float(found @ mismatch / (mismatch @ mismatch)), float(np.linalg.norm(found))
+
+    low, high, size = 0.0, 1e-4, float(np.linalg.norm(mismatch))
+    while (now := remains(high))[0] > left:
+        if now[1] > size:
+            return low * mismatch
+        low, high, size = high, 1.5 * high, now[1]
     for _ in range(3):
         middle = (low + high) / 2
-        low, high = (middle, high) if remains(middle) > left else (low, middle)
+        low, high = (middle, high) if remains(middle)[0] > left else (low, middle)
     return (low + high) / 2 * mismatch
 
 
