@@ -239,10 +239,13 @@ def solve_saddle(data: SymmetricData, n_nodes: int = N_NODES, seed: int = 0) -> 
     if not found:
         raise ConvergenceError(failures[0])
     passes.n_nodes = n_nodes
-    for index, solution in enumerate(found):
+    refined: list[Saddle] = []
+    for solution in found:
         passes.t = solution.dual.point.t
-        found[index] = _solve_from(passes, passes.coordinates.pack(solution.conjugates))
-    return sorted(found, key=lambda saddle: saddle.free_energy)
+        better = _solve_from(passes, passes.coordinates.pack(solution.conjugates))
+        if not any(_same(better, other) for other in refined):
+            refined.append(better)
+    return sorted(refined, key=lambda saddle: saddle.free_energy)
 
 
 def _same(one: Saddle, other: Saddle) -> bool:

@@ -97,8 +97,11 @@ def _line_search(
 
 def code_starts(law: Law) -> Float[np.ndarray, "n f"]:
     """A start in every code: classes at the upper or the lower end of the activation's range seen by the prior."""
-    seen = np.abs(law.grid.z) <= 2 * np.sqrt(law.variance.max())
-    levels = law.grid.phi[seen].min(), law.grid.phi[seen].max()
-    activity = np.array(list(product(levels, repeat=len(law.counts))))
-    alpha = (law.counts * activity) @ law.tilt
-    return np.concatenate([alpha, np.zeros((len(alpha), law.spread.shape[1]))], axis=1)
+    common = law.spread @ law.spread.T
+    seen = np.abs(law.grid.z) <= 2 * np.sqrt(np.max(law.variance + np.diag(common)))
+    z, phi = law.grid.z[seen], law.grid.phi[seen]
+    ends = [int(phi.argmin()), int(phi.argmax())]
+    code = np.array(list(product(ends, repeat=len(law.counts))))
+    # The mean of nu for these class means of the preactivations.
+    mean = np.linalg.solve(common + np.diag(law.variance / law.counts), z[code].T).T @ law.spread
+    return np.concatenate([(law.counts * phi[code]) @ law.tilt, mean], axis=1)
