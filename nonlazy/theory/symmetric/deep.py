@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from nonlazy.errors import ConvergenceError
 from nonlazy.theory.symmetric.data import SymmetricData, SymmetricKernel
-from nonlazy.theory.symmetric.dual import N_NODES, LastLayer, root
+from nonlazy.theory.symmetric.dual import N_NODES, LastLayer, root, spread_of
 from nonlazy.theory.symmetric.ensemble import Ensemble, Proposal, propose, weigh
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.modes import code_starts, find_modes
@@ -186,7 +186,7 @@ class Passes:
         return mismatch, Saddle(tuple(layers), dual, conjugates, free_energy, float(np.abs(mismatch).max()))
 
     def _layer(self, below: SymmetricKernel, conjugate: SymmetricKernel, nodes: Proposal | None) -> Layer:
-        tilt, spread = root(conjugate.blocks), root(below.blocks)
+        tilt, spread = root(conjugate.blocks), spread_of(self.data, below)
         reach = TAIL * float(np.sqrt(np.max(below.excess + np.sum(spread**2, axis=1)))) + 1
         while True:
             grid = make_grid(self.data.phi, reach, float(np.sqrt(below.excess.min())))
@@ -296,6 +296,8 @@ def _newton(passes: Passes, x: Float[np.ndarray, " x"], nodes: Nodes) -> tuple[F
         if np.abs(mismatch).max() < TOLERANCE * (1 + np.abs(x).max()):
             break
         step = -np.linalg.solve(jacobian, mismatch)
+        # Far outside, where kernels are nearly singular, passes are slow or fail.
+        step *= min(1.0, (1 + np.linalg.norm(x)) / np.linalg.norm(step))
         t, length = passes.t, 1.0
         while (tried := _try(passes, x + length * step, nodes, mismatch)) is None and length > SHORTEST:
             passes.t, length = t, length / 2

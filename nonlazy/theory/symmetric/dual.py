@@ -53,7 +53,7 @@ class LastLayer:
     def __init__(self, data: SymmetricData, below: SymmetricKernel, seed: int) -> None:
         self.data, self.below, self.seed = data, below, seed
         self.std = float(np.sqrt(data.readout_variance))
-        self.spread = root(below.blocks)
+        self.spread = spread_of(data, below)
         self.slopes = asymptotic_slopes(data.phi)
         self.reach = TAIL * float(np.sqrt(np.max(below.excess + np.sum(self.spread**2, axis=1)))) + 1
         self._grid: Grid | None = None
@@ -138,10 +138,16 @@ class LastLayer:
         return Point(t, law, ensemble, rays, float(value), gradient, curvature)
 
 
-def root(blocks: Float[np.ndarray, "C C"]) -> Float[np.ndarray, "C s"]:
-    """A factor G with G G^T = blocks: the symmetric root, smooth in the blocks, or one column or none for rank 1 or 0."""
+def root(blocks: Float[np.ndarray, "C C"]) -> Float[np.ndarray, "C C"]:
+    """The symmetric G with G G^T = blocks, continuous in the blocks."""
     values, basis = np.linalg.eigh(blocks)
+    return basis * np.sqrt(np.maximum(values, 0)) @ basis.T
+
+
+def spread_of(data: SymmetricData, below: SymmetricKernel) -> Float[np.ndarray, "C s"]:
+    """A factor G with G G^T = blocks of the kernel below; one column or none for inputs with one common component or none."""
+    values, basis = np.linalg.eigh(below.blocks)
     kept = values > 1e-12 * max(values.max(), 1e-300)
-    if kept.sum() > 1:
-        return basis * np.sqrt(np.maximum(values, 0)) @ basis.T
+    if below is not data.kernel or kept.sum() > 1:
+        return root(below.blocks)
     return basis[:, kept] * np.sqrt(values[kept]) * np.sign(basis[:, kept].sum(axis=0))
