@@ -23,7 +23,7 @@ from nonlazy.activations import resolve
 from nonlazy.theory.symmetric import SymmetricData, solve_symmetric, symmetric_data
 from nonlazy.theory.symmetric.data import SymmetricKernel, project
 from nonlazy.theory.symmetric.deep import Nodes, Passes, conjugate_of, kernel_of
-from nonlazy.theory.symmetric.dual import LastLayer, root
+from nonlazy.theory.symmetric.dual import LastLayer, root, spread_of
 from nonlazy.theory.symmetric.ensemble import propose, weigh
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.modes import code_starts, find_modes
@@ -238,7 +238,7 @@ def test_averages_over_a_lower_layer_agree_with_weighted_draws_from_the_prior(ne
     b = rng.standard_normal((3, 3))
     tilt = SymmetricKernel(0.2 * b @ b.T, np.full(3, -0.5 if negative else 0.4))
     reach = 40.0
-    law = Law(root(tilt.blocks), root(data.kernel.blocks), data.kernel.excess, tilt.excess, data.counts,
+    law = Law(root(tilt.blocks), spread_of(data, data.kernel), data.kernel.excess, tilt.excess, data.counts,
               make_grid(data.phi, reach, 0.7))  # fmt: skip
     ensemble = weigh(law, propose(law.n_fields, find_modes(law, code_starts(law)), 2**13, 0))
     z = prior_draws(data.kernel, labels, n, rng)

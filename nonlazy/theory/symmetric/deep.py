@@ -236,15 +236,19 @@ def solve_saddle(data: SymmetricData, n_nodes: int = N_NODES, seed: int = 0) -> 
             continue
         if not any(_same(solution, other) for other in found):
             found.append(solution)
-    if not found:
-        raise ConvergenceError(failures[0])
     passes.n_nodes = n_nodes
     refined: list[Saddle] = []
     for solution in found:
         passes.t = solution.dual.point.t
-        better = _solve_from(passes, passes.coordinates.pack(solution.conjugates))
+        try:
+            better = _solve_from(passes, passes.coordinates.pack(solution.conjugates))
+        except ConvergenceError as error:
+            failures.append(str(error))
+            continue
         if not any(_same(better, other) for other in refined):
             refined.append(better)
+    if not refined:
+        raise ConvergenceError(failures[-1])
     return sorted(refined, key=lambda saddle: saddle.free_energy)
 
 
@@ -281,10 +285,14 @@ def _solve_from(passes: Passes, x: Float[np.ndarray, " x"]) -> Saddle:
         x, saddle = _newton(passes, x, nodes)
         moved = np.abs(x - before).max() / (1 + np.abs(x).max())
         if moved < (COARSE_CHANGE if coarse else CHANGE):
-            return saddle
+            # Where coarse nodes lead nowhere, finer ones go on from there.
+            if coarse or saddle.residual < CHANGE * (1 + np.abs(x).max()):
+                return saddle
+            break
     raise ConvergenceError(
-        f"the saddle point over the lower layers' kernels did not settle: the conjugates still change by a fraction "
-        f"{moved:.2g} when the quadrature nodes are renewed. Use fewer inputs, or a higher temperature."
+        f"the saddle point over the lower layers' kernels was not reached: its equations are still missed by "
+        f"{saddle.residual:.2g}, and its conjugates change by a fraction {moved:.2g} when the quadrature nodes are renewed. "
+        "Use fewer inputs, or a higher temperature."
     )
 
 
