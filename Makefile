@@ -9,12 +9,13 @@ export MPLBACKEND := agg
 # Networks as small as the demo's are as fast on one core as on two, and much faster if the machine is busy.
 ONE_CORE := $(shell taskset -c 0 true 2>/dev/null && echo taskset -c 0)
 
-.PHONY: help demo test verify lint docs clean
+.PHONY: help demo test verify bench lint docs clean
 
 help:
 	@echo "make demo    sample the toy tasks and MNIST, write the reports to demo/index.html"
 	@echo "make test    lint, types, layers, tests, doctests, and the code in README and docs"
 	@echo "make verify  slow statistical tests of the samplers"
+	@echo "make bench   benchmarks; hours: see benchmarks/"
 	@echo "make lint    style, types and layers only"
 	@echo "make docs    build the documentation into site/"
 	@echo "make clean   delete what the other commands made, .venv included"
@@ -30,6 +31,10 @@ test: lint
 
 verify: .venv/installed-dev
 	$(BIN)/pytest -m slow tests
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/theory_speed.py
+	$(BIN)/python benchmarks/theory_against_sampling.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
