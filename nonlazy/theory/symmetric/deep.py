@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from nonlazy.errors import ConvergenceError
 from nonlazy.theory.symmetric.data import SymmetricData, SymmetricKernel
-from nonlazy.theory.symmetric.dual import N_NODES, LastLayer, root, spread_of
+from nonlazy.theory.symmetric.dual import MIN_NODES, N_NODES, LastLayer, root, spread_of
 from nonlazy.theory.symmetric.ensemble import Ensemble, Proposal, propose, weigh
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.modes import code_starts, find_modes
@@ -195,7 +195,7 @@ class Passes:
                 if nodes is None:
                     modes = find_modes(law, code_starts(law))
                     nodes = propose(
-                        law.n_fields, modes, max(2 ** int(np.log2(self.n_nodes / len(modes.x))), 64), self.seed
+                        law.n_fields, modes, max(2 ** int(np.log2(self.n_nodes / len(modes.x))), MIN_NODES), self.seed
                     )
                 ensemble = weigh(law, nodes)
                 return Layer(law, ensemble, self._symmetrized(kernel_of(ensemble)))

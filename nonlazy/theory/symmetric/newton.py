@@ -1,7 +1,7 @@
 r"""Newton's method for the dual: from t = 0 and few inputs up to the data's, then to full precision on fixed nodes.
 
 With few inputs branches overlap, and the dual is smooth; with all of them log Z switches between hundreds of branches within a
-small change of t. At a given prior variance of the sum of outputs the solution depends on the number of inputs only weakly.
+small change of t. The solution changes little on the way if the readouts' prior variance times the number of inputs stays.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, 
         climb.descend()
         effective = climb.point.ensemble.effective_fraction > MIN_EFFECTIVE
         # The first nodes were made for a t on the way.
-        if round_ > 0 and (effective or settled) and _same_branches(layer, climb):
+        if round_ > 0 and (effective or settled) and _same_branches(climb):
             break
     return finish(climb)
 
@@ -223,7 +223,7 @@ def finish(climb: Climb) -> Dual:
     return Dual(climb.point, climb.strengths, gap, float(np.abs(missed).max()), climb.steps)
 
 
-def _same_branches(layer: LastLayer, climb: Climb) -> bool:
+def _same_branches(climb: Climb) -> bool:
     """Whether the branches at the solution are those that the nodes were made for."""
-    now, then = layer.branches(climb.point.t, climb.proposal.modes), climb.proposal.modes
+    now, then = climb.layer.branches(climb.point.t, climb.proposal.modes), climb.proposal.modes
     return len(now.x) == len(then.x) and float(np.abs(np.sort(now.weights) - np.sort(then.weights)).max()) < 0.01
