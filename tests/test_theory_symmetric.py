@@ -22,7 +22,7 @@ import nonlazy as nl
 from nonlazy.activations import resolve
 from nonlazy.theory.symmetric import SymmetricData, solve_symmetric, symmetric_data
 from nonlazy.theory.symmetric.data import SymmetricKernel, project
-from nonlazy.theory.symmetric.deep import Nodes, Passes, conjugate_of, kernel_of
+from nonlazy.theory.symmetric.deep import Nodes, Passes, _path, conjugate_of, kernel_of
 from nonlazy.theory.symmetric.dual import LastLayer, root, spread_of
 from nonlazy.theory.symmetric.ensemble import propose, weigh
 from nonlazy.theory.symmetric.law import Law
@@ -697,6 +697,39 @@ def test_two_layers_agree_with_an_earlier_solution():
     expected = {"100": 0.242, "011": 0.176, "110": 0.153, "101": 0.153, "010": 0.138, "001": 0.138}
     for code, fraction in expected.items():
         assert theory.code_fractions[0][code] == pytest.approx(fraction, abs=0.015)
+
+
+@pytest.mark.slow
+def test_three_layers_agree_with_an_earlier_solution():
+    """As above at L = 3; nodes of two seeds differ by 1 % in the kernels."""
+    theory = nl.solve(posterior(n_inputs=64, depth=3))
+    assert theory.free_energy / 64 == pytest.approx(4.350, abs=1e-3)
+    index = ([0, 1, 0, 1], [0, 1, 1, 2])
+    expected = [[0.2861, 0.2951, 0.2240, 0.2167], [0.3877, 0.3936, 0.2178, 0.2097], [0.6525, 0.6517, 0.3337, 0.3319]]
+    for blocks, values in zip(theory.kernel_blocks, expected, strict=True):
+        np.testing.assert_allclose(blocks[index], values, rtol=0.03)
+
+
+@pytest.mark.slow
+def test_three_layers_of_tanh_are_symmetric_under_a_change_of_sign():
+    """phi and targets up to the last layer allow z -> -z class by class: lower kernels have no blocks between classes."""
+    theory = nl.solve(posterior(n_inputs=32, depth=3, activation="tanh"))
+    assert theory.residual < 1e-4
+    for blocks in theory.kernel_blocks[:2]:
+        assert np.abs(blocks - np.diag(np.diag(blocks))).max() < 0.01 * blocks.max()
+    # The lower layers learn less than the upper.
+    assert np.all(np.diff([np.diag(blocks) for blocks in theory.kernel_blocks], axis=0) > 0)
+
+
+def test_solutions_are_carried_to_more_inputs_in_units_of_their_number():
+    data = toy(counts=(4, 4), common=0.0, variance=0.3, width_temperature=0.5, depth=3)
+    few, all_ = _path(data._replace(counts=4 * data.counts))[:2]
+    assert few.counts.sum() * few.readout_variance == pytest.approx(all_.counts.sum() * all_.readout_variance)
+    kernel = SymmetricKernel(np.array([[0.5, 0.1], [0.1, 0.4]]), np.array([0.2, -0.3]))
+    x = Passes(few, 2**6, 0).coordinates.pack((kernel,))
+    (carried,) = Passes(all_, 2**6, 0).coordinates.unpack(x)
+    np.testing.assert_allclose(carried.blocks, kernel.blocks / 4)
+    np.testing.assert_allclose(carried.excess, kernel.excess)
 
 
 # --- what counts as class-symmetric ---------------------------------------------------------------

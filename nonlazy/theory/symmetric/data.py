@@ -48,6 +48,17 @@ class SymmetricData(NamedTuple):
     width_temperature: float
     phi: Activation
 
+    def with_fewer_inputs(self, fraction: float) -> SymmetricData:
+        """The same classes with a fraction of their inputs, not necessarily whole ones, and readouts as much wider.
+
+        Outputs and the asymptotic growth of a neuron's activity then keep their size.
+        """
+        return self._replace(counts=fraction * self.counts, readout_variance=self.readout_variance / fraction)
+
+    def with_depth(self, depth: int) -> SymmetricData:
+        """The same data for a network of the first layers only."""
+        return self._replace(weight_variances=self.weight_variances[:depth])
+
 
 def symmetric_data(posterior: Posterior) -> SymmetricData | None:
     """The class-symmetric form of a posterior's data, or None if they do not have it."""

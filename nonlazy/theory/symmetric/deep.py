@@ -31,6 +31,11 @@ from nonlazy.theory.symmetric.tilted import TAIL, GridTooShortError, make_grid
 
 # Of the conjugates' mismatch at the prior, what is left of it at a start.
 STARTS = (0.2, 0.02)
+# Inputs in the smallest class with which the search begins.
+FIRST_INPUTS = 4.0
+MORE_INPUTS = 4.0
+# Conjugates for one layer more, relative to those for one less.
+DEEPER = 0.7
 # Quasi-random nodes in each layer while the solution is sought.
 COARSE = 2**10
 MAX_STEPS = 40
@@ -38,6 +43,8 @@ SHORTEST = 1e-3
 # Relative changes of the conjugates by new nodes that end the search, and the whole.
 COARSE_CHANGE, CHANGE = 0.1, 5e-3
 MIN_EFFECTIVE = 0.05
+# Of the dual, on nodes that stay: more are needed only far from any solution.
+MAX_DUAL_STEPS = 20
 MAX_ROUNDS = 30
 TOLERANCE = 1e-6
 # Relative change of a conjugate for a finite difference.
@@ -53,11 +60,11 @@ class Layer(NamedTuple):
 
 
 class Saddle(NamedTuple):
-    """Lower layers from below, the last layer's dual, conjugates, -S in nats per neuron, and the residual."""
+    """Lower layers from below, the last layer's dual, conjugates' coordinates, -S in nats per neuron, and the residual."""
 
     layers: tuple[Layer, ...]
     dual: Dual
-    conjugates: tuple[SymmetricKernel, ...]
+    x: Float[np.ndarray, " x"]
     free_energy: float
     residual: float
 
@@ -90,8 +97,8 @@ class Coordinates:
     Exchanging two classes of equal size whose targets enter Y Y^T alike is a symmetry, since the readout prior is isotropic.
     """
 
-    def __init__(self, data: SymmetricData, n_layers: int) -> None:
-        self.n_layers, self.n_classes = n_layers, len(data.counts)
+    def __init__(self, data: SymmetricData) -> None:
+        self.n_classes = len(data.counts)
         gram = data.targets @ data.targets.T
         self.permutations = [
             swap
@@ -128,7 +135,7 @@ class Coordinates:
 
     def unpack(self, x: Float[np.ndarray, " x"]) -> tuple[SymmetricKernel, ...]:
         found = []
-        for row in x.reshape(self.n_layers, -1) * self.units:
+        for row in x.reshape(-1, len(self.units)) * self.units:
             blocks, excess = np.empty((self.n_classes,) * 2), np.empty(self.n_classes)
             for value, orbit in zip(row, self.block_orbits + self.class_orbits, strict=True):
                 for i in orbit:
@@ -148,6 +155,10 @@ def _invariant(order: np.ndarray, counts: np.ndarray, kernel: SymmetricKernel, g
     return all(same) and np.array_equal(counts[order], counts) and np.allclose(kernel.excess[order], kernel.excess)
 
 
+# Coordinates of the conjugates, and t where it is known.
+Start = tuple[Float[np.ndarray, " x"], Float[np.ndarray, "C m"] | None]
+
+
 class Nodes(NamedTuple):
     """Nodes of the lower layers and of the last."""
 
@@ -160,7 +171,7 @@ class Passes:
 
     def __init__(self, data: SymmetricData, n_nodes: int, seed: int) -> None:
         self.data, self.n_nodes, self.seed = data, n_nodes, seed
-        self.coordinates = Coordinates(data, len(data.weight_variances) - 1)
+        self.coordinates = Coordinates(data)
         self.t: Float[np.ndarray, "C m"] | None = None
 
     def __call__(
@@ -183,7 +194,7 @@ class Passes:
             for conjugate, layer in zip(conjugates, layers, strict=True)
         )
         mismatch = self.coordinates.pack(new) - x
-        return mismatch, Saddle(tuple(layers), dual, conjugates, free_energy, float(np.abs(mismatch).max()))
+        return mismatch, Saddle(tuple(layers), dual, x, free_energy, float(np.abs(mismatch).max()))
 
     def _layer(self, below: SymmetricKernel, conjugate: SymmetricKernel, nodes: Proposal | None) -> Layer:
         tilt, spread = root(conjugate.blocks), spread_of(self.data, below)
@@ -192,69 +203,103 @@ class Passes:
             grid = make_grid(self.data.phi, reach, float(np.sqrt(below.excess.min())))
             law = Law(tilt, spread, below.excess, conjugate.excess, self.data.counts, grid)
             try:
-                if nodes is None:
-                    modes = find_modes(law, code_starts(law))
-                    nodes = propose(
-                        law.n_fields, modes, max(2 ** int(np.log2(self.n_nodes / len(modes.x))), MIN_NODES), self.seed
-                    )
-                ensemble = weigh(law, nodes)
+                ensemble = weigh(law, self._propose(law) if nodes is None else nodes)
+                if nodes is not None and ensemble.effective_fraction < MIN_EFFECTIVE:
+                    raise ConvergenceError("a step of the lower layers' conjugates left the quadrature nodes behind.")
                 return Layer(law, ensemble, self._symmetrized(kernel_of(ensemble)))
             except GridTooShortError:
                 reach *= 1.5
 
+    def _propose(self, law: Law) -> Proposal:
+        modes = find_modes(law, code_starts(law))
+        return propose(law.n_fields, modes, max(2 ** int(np.log2(self.n_nodes / len(modes.x))), MIN_NODES), self.seed)
+
     def _symmetrized(self, kernel: SymmetricKernel) -> SymmetricKernel:
         """The kernel without the quadrature's error in what symmetry makes equal."""
-        one = Coordinates.__new__(Coordinates)
-        one.__dict__ = self.coordinates.__dict__ | {"n_layers": 1}
-        return one.unpack(one.pack((kernel,)))[0]
+        return self.coordinates.unpack(self.coordinates.pack((kernel,)))[0]
 
     def _dual(self, last: LastLayer, nodes: Proposal | None) -> Dual:
         if nodes is not None and self.t is not None:
             last.widen(self.t, nodes)
-            climb = Climb(last, self.t, self.data.width_temperature, nodes)
+            climb = Climb(last, self.t, self.data.width_temperature, nodes, MAX_DUAL_STEPS)
             climb.follow()
             return finish(climb)
-        try:
-            return solve_dual(last, self.t, self.n_nodes)
-        except ConvergenceError:
-            return solve_dual(last, None, self.n_nodes)
+        return solve_dual(last, self.t, self.n_nodes)
 
 
 def solve_saddle(data: SymmetricData, n_nodes: int = N_NODES, seed: int = 0) -> list[Saddle]:
     """The solutions reached from several starts, lowest free energy first."""
-    passes = Passes(data, min(COARSE, n_nodes), seed)
-    origin = np.zeros_like(passes.coordinates.pack((data.kernel,) * passes.coordinates.n_layers))
-    mismatch, _ = passes(origin)
-    found: list[Saddle] = []
+    first, *rest = _path(data)
+    starts, failures = _starts(first, seed)
+    found, failed = _solve_from_each(starts, first, COARSE, seed)
+    failures += failed
+    # The last stage is repeated on all nodes.
+    for stage, nodes in [*((stage, COARSE) for stage in rest), (data, n_nodes)]:
+        found, failed = _solve_from_each(
+            [_carried(start, len(stage.weight_variances) - 1) for start in found], stage, nodes, seed
+        )
+        failures += failed
+    if not found:
+        raise ConvergenceError(failures[-1])
+    return sorted(found, key=lambda saddle: saddle.free_energy)
+
+
+def _path(data: SymmetricData) -> list[SymmetricData]:
+    """From few inputs and two layers, where the first solution is found, to all inputs and then to all layers."""
+    fraction = min(FIRST_INPUTS / float(data.counts.min()), 1.0)
+    stages = [data.with_depth(2).with_fewer_inputs(fraction)]
+    while fraction < 1:
+        fraction = min(MORE_INPUTS * fraction, 1.0)
+        stages.append(data.with_depth(2).with_fewer_inputs(fraction))
+    return stages + [data.with_depth(depth) for depth in range(3, len(data.weight_variances) + 1)]
+
+
+def _carried(saddle: Saddle, n_lower: int) -> Start:
+    """A solution as a start for more inputs or layers: conjugates of deeper networks are smaller, and alike in all layers."""
+    rows, t = saddle.x.reshape(len(saddle.layers), -1), saddle.dual.point.t
+    if n_lower == len(rows):
+        return saddle.x, t
+    return DEEPER * np.concatenate([rows, rows[-1:]]).ravel(), t
+
+
+def _starts(data: SymmetricData, seed: int) -> tuple[list[Start], list[str]]:
+    """Starts along the first mismatch, and what went wrong on the way to others."""
+    passes = Passes(data, COARSE, seed)
+    mismatch, _ = passes(np.zeros(len(passes.coordinates.units)))
+    starts: list[Start] = []
     failures: list[str] = []
     for left in STARTS:
         passes.t = None
         try:
-            solution = _solve_from(passes, _along(passes, mismatch, left))
+            starts.append((_along(passes, mismatch, left), passes.t))
+        except ConvergenceError as error:
+            failures.append(str(error))
+    return starts, failures
+
+
+def _solve_from_each(
+    starts: list[Start], data: SymmetricData, n_nodes: int, seed: int
+) -> tuple[list[Saddle], list[str]]:
+    """The distinct solutions reached, and what went wrong with the other starts."""
+    found: list[Saddle] = []
+    failures: list[str] = []
+    for x, t in starts:
+        passes = Passes(data, n_nodes, seed)
+        passes.t = t
+        try:
+            solution = _solve_from(passes, x)
         except ConvergenceError as error:
             failures.append(str(error))
             continue
         if not any(_same(solution, other) for other in found):
             found.append(solution)
-    passes.n_nodes = n_nodes
-    refined: list[Saddle] = []
-    for solution in found:
-        passes.t = solution.dual.point.t
-        try:
-            better = _solve_from(passes, passes.coordinates.pack(solution.conjugates))
-        except ConvergenceError as error:
-            failures.append(str(error))
-            continue
-        if not any(_same(better, other) for other in refined):
-            refined.append(better)
-    if not refined:
-        raise ConvergenceError(failures[-1])
-    return sorted(refined, key=lambda saddle: saddle.free_energy)
+    return found, failures
 
 
 def _same(one: Saddle, other: Saddle) -> bool:
     return all(
-        np.allclose(a.kernel.blocks, b.kernel.blocks, rtol=5e-2) for a, b in zip(one.layers, other.layers, strict=True)
+        np.abs(a.kernel.blocks - b.kernel.blocks).max() < 0.05 * np.abs(a.kernel.blocks).max()
+        for a, b in zip(one.layers, other.layers, strict=True)
     )
 
 
@@ -327,8 +372,7 @@ def _try(
         mismatch, saddle = passes(x, nodes)
     except ConvergenceError:
         return None
-    covered = all(layer.ensemble.effective_fraction > MIN_EFFECTIVE for layer in saddle.layers)
-    return (mismatch, saddle) if covered and np.linalg.norm(mismatch) < np.linalg.norm(before) else None
+    return (mismatch, saddle) if np.linalg.norm(mismatch) < np.linalg.norm(before) else None
 
 
 def _jacobian(

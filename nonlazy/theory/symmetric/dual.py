@@ -22,7 +22,7 @@ from nonlazy.theory.symmetric.ensemble import Ensemble, Proposal, propose, weigh
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.modes import Modes, code_starts, find_modes
 from nonlazy.theory.symmetric.rays import Rays, asymptotic_slopes, find_rays
-from nonlazy.theory.symmetric.tilted import TAIL, Grid, GridTooShortError, make_grid
+from nonlazy.theory.symmetric.tilted import TAIL, GridTooShortError, make_grid
 
 # Quasi-random nodes in all, shared among the branches; the least for each of them, as long as these stay below the most.
 N_NODES = 2**13
@@ -31,8 +31,9 @@ MOST_NODES = 2**14
 # On the way to the solution.
 COARSE_NODES = 2**9
 MIN_COARSE_NODES = 4
-# Preactivations beyond this belong to a law that cannot be normalized.
+# Preactivations beyond this belong to a law that cannot be normalized; where no activity grows, multiples of the prior's.
 MAX_REACH = 1e4
+MAX_WIDENING = 10
 
 
 class Point(NamedTuple):
@@ -56,20 +57,17 @@ class LastLayer:
         self.spread = spread_of(data, below)
         self.slopes = asymptotic_slopes(data.phi)
         self.reach = TAIL * float(np.sqrt(np.max(below.excess + np.sum(self.spread**2, axis=1)))) + 1
-        self._grid: Grid | None = None
+        self.max_reach = MAX_REACH if self.slopes.any() else MAX_WIDENING * self.reach
 
     def with_fewer_inputs(self, fraction: float) -> LastLayer:
-        """The same classes with a fraction of their inputs, and readouts so much wider that the asymptotic growth stays."""
-        data = self.data
-        fewer = data._replace(counts=fraction * data.counts, readout_variance=data.readout_variance / fraction)
-        return LastLayer(fewer, self.below, self.seed)
+        """This layer for a fraction of the inputs."""
+        return LastLayer(self.data.with_fewer_inputs(fraction), self.below, self.seed)
 
     def law(self, t: Float[np.ndarray, "C m"]) -> Law:
         """The neurons' law at t."""
-        if self._grid is None:
-            self._grid = make_grid(self.data.phi, self.reach, float(np.sqrt(self.below.excess.min())))
+        grid = make_grid(self.data.phi, self.reach, float(np.sqrt(self.below.excess.min())))
         zero = np.zeros(len(self.data.counts))
-        return Law(self.std * t, self.spread, self.below.excess, zero, self.data.counts, self._grid)
+        return Law(self.std * t, self.spread, self.below.excess, zero, self.data.counts, grid)
 
     def branches(self, t: Float[np.ndarray, "C m"], known: Modes | None) -> Modes:
         """All branches at t, from every code and from those known at another t."""
@@ -107,8 +105,8 @@ class LastLayer:
                 self._reach_further()
 
     def _reach_further(self) -> None:
-        self.reach, self._grid = 1.2 * self.reach, None
-        if self.reach > MAX_REACH:
+        self.reach *= 1.2
+        if self.reach > self.max_reach:
             raise ConvergenceError("the law of a neuron cannot be normalized: t is outside the domain of the dual.")
 
     def rays(self, t: Float[np.ndarray, "C m"]) -> Rays:

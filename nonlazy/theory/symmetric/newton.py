@@ -26,6 +26,7 @@ FIRST_BARRIER = 1e-2
 LAST_BARRIER = 1e-9
 BARRIER_FACTOR = 0.2
 MAX_STEPS = 300
+MAX_STEPS_FROM_GUESS = 20
 MAX_ROUNDS = 8
 # sqrt(g H^-1 g), in nats^(1/2), that ends a stage on the way, and the whole.
 LOOSE, TIGHT = 0.3, 1e-9
@@ -65,8 +66,16 @@ class _Centre(NamedTuple):
 class Climb:
     """A climb on the dual: the present point, the strengths of the rays, and the steps made."""
 
-    def __init__(self, layer: LastLayer, t: Float[np.ndarray, "C m"], temperature: float, proposal: Proposal) -> None:
-        self.layer, self.temperature, self.proposal, self.steps = layer, temperature, proposal, 0
+    def __init__(
+        self,
+        layer: LastLayer,
+        t: Float[np.ndarray, "C m"],
+        temperature: float,
+        proposal: Proposal,
+        max_steps: int = MAX_STEPS,
+    ) -> None:
+        self.layer, self.temperature, self.proposal = layer, temperature, proposal
+        self.steps, self.max_steps = 0, max_steps
         self.barrier = FIRST_BARRIER if layer.slopes.any() else 0.0
         rays = layer.rays(t)
         point = layer.point(t, rays, temperature, proposal)
@@ -142,28 +151,34 @@ class Climb:
 
     def _move(self, step: _Step, renew: bool) -> None:
         """Go along a step as far as it stays well inside the domain and does not lower the value."""
-        length = 1.0
+        length, reach = 1.0, self.layer.reach
         # New nodes change the value itself.
         loss = LOOSE**2 + 1e-4 * abs(self.point.value) if renew else 1e-10 * (1 + abs(self.point.value))
-        while self.steps < MAX_STEPS and length > 1e-8:
+        while self.steps < self.max_steps and length > 1e-8:
             t = self.point.t + length * step.t.reshape(self.point.t.shape)
             rays = self.layer.rays(t)
-            trial = None
-            if self._inside(rays):
-                proposal = self.layer.propose_coarsely(t, self.proposal.modes) if renew else self.proposal
-                trial = self.layer.point(t, rays, self.temperature, proposal)
+            trial = self._trial(t, rays, renew) if self._inside(rays) else None
             if trial is not None and self._value(trial) > self._value(self.point) - loss:
-                self.proposal = proposal
+                self.proposal = trial.ensemble.proposal
                 strengths = np.maximum(self.strengths + length * step.strengths, self.strengths / 20)
                 self.strengths = _carry_over(self.point.rays, strengths, trial.rays, self.barrier)
                 self.point, self.steps = trial, self.steps + 1
                 return
+            self.layer.reach = reach
             length /= 2
         raise ConvergenceError(
             f"the dual of the theory did not converge: after {self.steps} Newton steps the constraint <a phi> = Y - N T t "
             f"is still missed by {np.abs(residual(self)).max():.2g}. Raise the temperature, or check targets and inputs for "
             "very different scales."
         )
+
+    def _trial(self, t: Float[np.ndarray, "C m"], rays: Rays, renew: bool) -> Point | None:
+        """The point at t, on new nodes or the present ones, or None where they do not serve."""
+        try:
+            proposal = self.layer.propose_coarsely(t, self.proposal.modes) if renew else self.proposal
+        except ConvergenceError:
+            return None
+        return self.layer.point(t, rays, self.temperature, proposal)
 
     def _value(self, point: Point) -> float:
         return point.value + self.barrier / 2 * float(np.sum(np.log(1 - point.rays.growth)))
@@ -190,20 +205,9 @@ def residual(climb: Climb) -> Float[np.ndarray, "C m"]:
 
 
 def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, n_nodes: int = N_NODES) -> Dual:
-    """The maximum of the dual, from t = 0 or from a guess near it."""
-    temperature = layer.data.width_temperature
-    if start is None:
-        inputs, n_inputs = FIRST_INPUTS, float(layer.data.counts.sum())
-        t, few = np.zeros_like(layer.data.targets), layer.with_fewer_inputs(min(inputs / n_inputs, 1.0))
-        climb = Climb(few, t, temperature, few.propose_coarsely(t))
-        climb.approach()
-        while inputs < n_inputs:
-            inputs = min(MORE_INPUTS * inputs, n_inputs)
-            climb.switch(layer.with_fewer_inputs(inputs / n_inputs))
-            climb.approach()
-    else:
-        climb = Climb(layer, start, temperature, layer.propose_coarsely(start))
-        climb.approach()
+    """The maximum of the dual, from a guess if it is near, or else from t = 0."""
+    climb = _from_few_inputs(layer) if start is None else _from_guess(layer, start) or _from_few_inputs(layer)
+    climb.max_steps = MAX_STEPS
     for round_ in range(MAX_ROUNDS):
         settled = climb.renew(n_nodes) < SETTLED
         climb.descend()
@@ -212,6 +216,29 @@ def solve_dual(layer: LastLayer, start: Float[np.ndarray, "C m"] | None = None, 
         if round_ > 0 and (effective or settled) and _same_branches(climb):
             break
     return finish(climb)
+
+
+def _from_guess(layer: LastLayer, t: Float[np.ndarray, "C m"]) -> Climb | None:
+    """A climb that came near the maximum, or None."""
+    climb = Climb(layer, t, layer.data.width_temperature, layer.propose_coarsely(t), MAX_STEPS_FROM_GUESS)
+    try:
+        climb.approach()
+    except ConvergenceError:
+        return None
+    return climb
+
+
+def _from_few_inputs(layer: LastLayer) -> Climb:
+    """A climb that came near the maximum from t = 0, on the way to all inputs."""
+    inputs, n_inputs = FIRST_INPUTS, float(layer.data.counts.sum())
+    t, few = np.zeros_like(layer.data.targets), layer.with_fewer_inputs(min(inputs / n_inputs, 1.0))
+    climb = Climb(few, t, layer.data.width_temperature, few.propose_coarsely(t))
+    climb.approach()
+    while inputs < n_inputs:
+        inputs = min(MORE_INPUTS * inputs, n_inputs)
+        climb.switch(layer.with_fewer_inputs(inputs / n_inputs))
+        climb.approach()
+    return climb
 
 
 def finish(climb: Climb) -> Dual:

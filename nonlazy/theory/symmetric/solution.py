@@ -168,7 +168,7 @@ def solve_symmetric(data: SymmetricData, n_nodes: int = N_NODES, seed: int = 0) 
     """The theory for class-symmetric data: the convex dual at L = 1, the saddle point of lowest free energy beyond."""
     if len(data.weight_variances) == 1:
         dual = solve_dual(LastLayer(data, data.kernel, seed), n_nodes=n_nodes)
-        saddle = Saddle((), dual, (), dual.point.value, 0.0)
+        saddle = Saddle((), dual, np.zeros(0), dual.point.value, 0.0)
         return SymmetricSolution(data, saddle, ())
     first, *others = solve_saddle(data, n_nodes, seed)
     return SymmetricSolution(data, first, tuple(saddle.free_energy for saddle in others))

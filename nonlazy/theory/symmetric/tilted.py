@@ -11,6 +11,7 @@ with \(\epsilon = (z - u) / \sqrt d\); no derivative of the activation is needed
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -62,6 +63,7 @@ class Tilted(NamedTuple):
         return self.phi_square - self.phi**2
 
 
+@lru_cache(maxsize=16)
 @double_precision
 def make_grid(phi: Activation, reach: float, finest: float) -> Grid:
     """Gauss-Legendre nodes on panels that cover [-reach, reach], for Gaussians no narrower than `finest`."""
