@@ -72,7 +72,7 @@ class Climb:
         t: Float[np.ndarray, "C m"],
         temperature: float,
         proposal: Proposal,
-        max_steps: int = MAX_STEPS,
+        max_steps: int,
     ) -> None:
         self.layer, self.temperature, self.proposal = layer, temperature, proposal
         self.steps, self.max_steps = 0, max_steps
@@ -232,7 +232,7 @@ def _from_few_inputs(layer: LastLayer) -> Climb:
     """A climb that came near the maximum from t = 0, on the way to all inputs."""
     inputs, n_inputs = FIRST_INPUTS, float(layer.data.counts.sum())
     t, few = np.zeros_like(layer.data.targets), layer.with_fewer_inputs(min(inputs / n_inputs, 1.0))
-    climb = Climb(few, t, layer.data.width_temperature, few.propose_coarsely(t))
+    climb = Climb(few, t, layer.data.width_temperature, few.propose_coarsely(t), MAX_STEPS)
     climb.approach()
     while inputs < n_inputs:
         inputs = min(MORE_INPUTS * inputs, n_inputs)
