@@ -98,7 +98,9 @@ def run(density, method=HMC, step_size=0.25, n_steps=5, used=lambda log_density:
         log_density = used(density._replace(task=given).log_density)
         state = blackjax.hmc.init(position, log_density)
         for key in keys:
-            state, _ = method.step(key, state, log_density, jnp.asarray(step_size), jnp.asarray(n_steps))
+            state, _ = method.step(
+                key, state, SimpleNamespace(log_density=log_density), jnp.asarray(step_size), jnp.asarray(n_steps)
+            )
         targets = draw_targets(key_targets, density, state.position)
         return (state.position, targets), moments(density, state.position, targets)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,9 @@ from nonlazy.compilation import COMPILER_OPTIONS
 from nonlazy.errors import InputError
 from nonlazy.posterior import Network, Plain, Position, Reduced
 from nonlazy.sampling import adaptation
-from nonlazy.sampling.method import ChainState, Info, Method
+from nonlazy.sampling.method import Density, Info, Method
 from nonlazy.sampling.recording import record
+from nonlazy.sampling.tempered import Path
 
 Buffers = dict[str, Array]
 
@@ -27,7 +28,7 @@ Buffers = dict[str, Array]
 class Chains(NamedTuple):
     """All that the next transition needs: the state of each chain, the common step size, the transitions made so far."""
 
-    chains: ChainState
+    chains: Any
     step_size: adaptation.StepSize
     iteration: Int[Array, ""]
     kernel_sum: Float[Array, "chains L P P"]
@@ -53,7 +54,7 @@ class Sampler(NamedTuple):
     into pieces.
     """
 
-    density: Reduced | Plain
+    density: Reduced | Plain | Path
     method: Method
     schedule: Schedule
     keep: tuple[str, ...]
@@ -68,7 +69,7 @@ class Sampler(NamedTuple):
     def start(self, positions: Position) -> Chains:
         """The chains at their first positions."""
         n, depth, inputs = self.schedule.chains, self.density.model.depth, self.density.task.n_inputs
-        states = ChainState(positions, *_log_densities(self.density, positions))
+        states = _start(self.density, positions, method=self.method)
         if not jnp.isfinite(states.logdensity).all():
             raise InputError(
                 f"temperature {self.density.temperature:.3g} is too low: at the start the log density is not finite in double "
@@ -81,13 +82,15 @@ class Sampler(NamedTuple):
         began = time.perf_counter()
         jax.block_until_ready(_log_densities(self.density, chains.chains.position))
         step_size = adaptation.current(chains.step_size, jnp.asarray(True))
-        return (time.perf_counter() - began) * max(int(self.method.n_steps(self.key, step_size)), 1)
+        steps = max(int(self.method.n_steps(self.key, step_size)), 1)
+        return (time.perf_counter() - began) * steps * self.method.replicas
 
     def record_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of the values of one draw of all chains, by name."""
         positions = tuple(jax.ShapeDtypeStruct(shape, jnp.float64) for shape in self.density.shapes)
         kept, _ = jax.eval_shape(partial(record, keep=self.keep), self.density, self.key, positions)
         scalar = {"lp": float, "acceptance_rate": float, "diverging": bool, "n_gradients": int, "step_size": float}
+        scalar |= dict.fromkeys(self.method.statistics, float)
         kept |= {name: jax.ShapeDtypeStruct((), jnp.dtype(kind)) for name, kind in scalar.items()}
         return {name: jax.ShapeDtypeStruct((self.schedule.chains, *s.shape), s.dtype) for name, s in kept.items()}
 
@@ -109,20 +112,25 @@ class Sampler(NamedTuple):
 
 
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)
-def _log_densities(density: Reduced | Plain, positions: Position) -> tuple[Float[Array, " chains"], Position]:
+def _log_densities(density: Reduced | Plain | Path, positions: Position) -> tuple[Float[Array, " chains"], Position]:
     """Log density and its gradient at the position of each chain."""
     return jax.vmap(jax.value_and_grad(density.log_density))(positions)
 
 
+@partial(jax.jit, static_argnames="method", compiler_options=COMPILER_OPTIONS)
+def _start(density: Density, positions: Position, *, method: Method) -> Any:
+    return jax.vmap(partial(method.start, density))(positions)
+
+
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)
-def _networks(density: Reduced | Plain, keys: Array, positions: Position) -> Network:
+def _networks(density: Reduced | Plain | Path, keys: Array, positions: Position) -> Network:
     return jax.vmap(density.network)(keys, positions)
 
 
 # The buffers are large and overwritten: donating them saves a copy at each call.
 @partial(jax.jit, static_argnames=("method", "keep"), donate_argnames="buffers", compiler_options=COMPILER_OPTIONS)
 def _advance(
-    density: Reduced | Plain,
+    density: Reduced | Plain | Path,
     key: Array,
     schedule: Schedule,
     chains: Chains,
@@ -149,7 +157,7 @@ def _advance(
 
 
 def _transition(
-    density: Reduced | Plain, method: Method, warmup: Int[Array, ""] | int, key: Array, chains: Chains
+    density: Reduced | Plain | Path, method: Method, warmup: Int[Array, ""] | int, key: Array, chains: Chains
 ) -> tuple[Chains, dict[str, Array]]:
     """One transition of every chain, the step size tuned if the warm-up lasts; and its statistics, by name."""
     warming_up = chains.iteration < warmup
@@ -157,14 +165,18 @@ def _transition(
     key_steps, key_chains = jax.random.split(key)
     n_steps = method.n_steps(key_steps, step_size)
 
-    def step(key: Array, state: ChainState) -> tuple[ChainState, Info]:
-        return method.step(key, state, density.log_density, step_size, n_steps)
+    def step(key: Array, state: Any) -> tuple[Any, Info]:
+        state, info = method.step(key, state, density, step_size, n_steps)
+        tuned = method.tune(state, chains.iteration, jnp.asarray(warmup))
+        return jax.tree.map(lambda new, old: jnp.where(warming_up, new, old), tuned, state), info
 
     states, info = jax.vmap(step)(jax.random.split(key_chains, len(chains.kernel_sum)), chains.chains)
     acceptance = jnp.mean(jnp.nan_to_num(info.acceptance_rate))
     tuned = adaptation.update(chains.step_size, acceptance, chains.iteration, warmup, method.target_acceptance)
     tuned = jax.tree.map(lambda new, old: jnp.where(warming_up, new, old), tuned, chains.step_size)
-    statistics = info._asdict() | {
+    own = dict(zip(method.statistics, info.own, strict=True))
+    statistics = {name: getattr(info, name) for name in ("acceptance_rate", "diverging", "n_gradients")} | own
+    statistics |= {
         "lp": states.logdensity,
         "step_size": jnp.broadcast_to(step_size, states.logdensity.shape),
     }
@@ -172,7 +184,7 @@ def _transition(
 
 
 def _write(
-    density: Reduced | Plain,
+    density: Reduced | Plain | Path,
     keep: tuple[str, ...],
     key: Array,
     chains: Chains,

@@ -29,10 +29,12 @@ from nonlazy.sampling.nuts import NUTS
 from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
 from nonlazy.sampling.result import to_tree
 from nonlazy.sampling.run import Run
+from nonlazy.sampling.tempered import Path, make_path, n_rungs, tempered
 from nonlazy.theory import solve
 from nonlazy.validation import integer, one_of
 
-METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC)}
+# The number of rungs of a ladder depends on the posterior.
+METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC)} | {"tempered": None}
 # All weights together form funnels: where readout weights are small, hidden weights are large and the fit confines them to
 # a narrow valley. Steps tuned to the usual acceptance never enter it: the kernels' tails are cut, and R-hat does not show it.
 PLAIN_ACCEPTANCE = 0.95
@@ -61,7 +63,9 @@ def sample(
         warmup: transitions in which the step size is tuned; not kept.
         draws: draws kept of each chain.
         seed: the same seed on the same machine gives the same draws.
-        method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction); all leave the posterior invariant.
+        method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction), or "tempered", whose chains change codes: each is
+            a ladder of replicas along a path that the theory anchors, for one hidden layer and orthogonal inputs. All leave
+            the posterior invariant.
         start: "prior"; "theory", networks drawn from the mean-field theory (`nonlazy.solve`); or first coordinates, each
             of shape (chains, ...) or the same for all chains.
         checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
@@ -98,8 +102,9 @@ def sample(
     )
     integer("seed", seed, 0)
     kept = check_keep(keep)
-    density = jax.device_put(posterior.density(parametrization))
-    sampler = Sampler(density, choose_method(method, parametrization), schedule, kept, jax.random.key(seed))
+    chosen = choose_method(method, parametrization, posterior)
+    density = jax.device_put(make_path(posterior, seed) if method == "tempered" else posterior.density(parametrization))
+    sampler = Sampler(density, chosen, schedule, kept, jax.random.key(seed))
     if isinstance(start, str) and start == "theory":
         positions = theory_positions(posterior, parametrization, chains, seed, progress)
     else:
@@ -125,15 +130,19 @@ def sample(
     return tree
 
 
-def choose_method(name: str, parametrization: str) -> Method:
+def choose_method(name: str, parametrization: str, posterior: Posterior) -> Method:
     """The method of this name, its steps tuned to the parametrization."""
     method = METHODS[one_of("method", name, METHODS)]
+    if method is None:
+        if parametrization != "reduced":
+            raise InputError(f"method {name!r} needs parametrization 'reduced', got {parametrization!r}.")
+        return tempered(n_rungs(posterior))
     if parametrization == "plain":
         return method._replace(target_acceptance=max(method.target_acceptance, PLAIN_ACCEPTANCE))
     return method
 
 
-def first_positions(start: str | Sequence[ArrayLike], density: Reduced | Plain, sampler: Sampler) -> Position:
+def first_positions(start: str | Sequence[ArrayLike], density: Reduced | Plain | Path, sampler: Sampler) -> Position:
     """First coordinates of all chains: drawn from the prior, or as given."""
     if isinstance(start, str):
         one_of("start", start, ("prior", "theory"))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from nonlazy.sampling.method import ChainState, Info, LogDensity, Method
+from nonlazy.sampling.method import ChainState, Density, Info, Method
 
 # A quarter of the period of the prior's directions, after which a draw of them is independent.
 TRAJECTORY_LENGTH = np.pi / 2
@@ -28,10 +28,10 @@ _kernel = blackjax.hmc.build_kernel()
 
 
 def _step(
-    key: Array, state: ChainState, log_density: LogDensity, step_size: Float[Array, ""], n_steps: Int[Array, ""]
+    key: Array, state: ChainState, density: Density, step_size: Float[Array, ""], n_steps: Int[Array, ""]
 ) -> tuple[ChainState, Info]:
     metric = jnp.ones(sum(x.size for x in state.position))
-    state, info = _kernel(key, state, log_density, step_size, metric, n_steps)
+    state, info = _kernel(key, state, density.log_density, step_size, metric, n_steps)
     return state, Info(info.acceptance_rate, info.is_divergent, n_steps)
 
 

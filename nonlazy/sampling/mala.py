@@ -12,15 +12,15 @@ import jax.numpy as jnp
 from blackjax.mcmc.mala import MALAState
 from jaxtyping import Array, Float, Int
 
-from nonlazy.sampling.method import ChainState, Info, LogDensity, Method
+from nonlazy.sampling.method import ChainState, Density, Info, Method
 
 _kernel = blackjax.mala.build_kernel()
 
 
 def _step(
-    key: Array, state: ChainState, log_density: LogDensity, step_size: Float[Array, ""], n_steps: Int[Array, ""]
+    key: Array, state: ChainState, density: Density, step_size: Float[Array, ""], n_steps: Int[Array, ""]
 ) -> tuple[ChainState, Info]:
-    new, info = _kernel(key, MALAState(*state), log_density, step_size**2 / 2)
+    new, info = _kernel(key, MALAState(*state), density.log_density, step_size**2 / 2)
     return ChainState(*new), Info(info.acceptance_rate, jnp.zeros((), bool), n_steps)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nonlazy.sampling.hmc import jittered_steps
-from nonlazy.sampling.method import ChainState, Info, LogDensity, Method
+from nonlazy.sampling.method import ChainState, Density, Info, Method
 
 _kernel = blackjax.adjusted_mclmc.build_kernel()
 # The McLachlan integrator evaluates the gradient twice a step.
@@ -18,10 +18,10 @@ _GRADIENTS_PER_STEP = 2
 
 
 def _step(
-    key: Array, state: ChainState, log_density: LogDensity, step_size: Float[Array, ""], n_steps: Int[Array, ""]
+    key: Array, state: ChainState, density: Density, step_size: Float[Array, ""], n_steps: Int[Array, ""]
 ) -> tuple[ChainState, Info]:
     dimension = sum(x.size for x in state.position)
-    state, info = _kernel(key, state, log_density, step_size * jnp.sqrt(dimension), (n_steps,))
+    state, info = _kernel(key, state, density.log_density, step_size * jnp.sqrt(dimension), (n_steps,))
     return state, Info(info.acceptance_rate, info.is_divergent, _GRADIENTS_PER_STEP * n_steps)
 
 

@@ -6,16 +6,16 @@ import blackjax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from nonlazy.sampling.method import ChainState, Info, LogDensity, Method
+from nonlazy.sampling.method import ChainState, Density, Info, Method
 
 _kernel = blackjax.nuts.build_kernel()
 
 
 def _step(
-    key: Array, state: ChainState, log_density: LogDensity, step_size: Float[Array, ""], n_steps: Int[Array, ""]
+    key: Array, state: ChainState, density: Density, step_size: Float[Array, ""], n_steps: Int[Array, ""]
 ) -> tuple[ChainState, Info]:
     metric = jnp.ones(sum(x.size for x in state.position))
-    state, info = _kernel(key, state, log_density, step_size, metric)
+    state, info = _kernel(key, state, density.log_density, step_size, metric)
     return state, Info(info.acceptance_rate, info.is_divergent, info.num_integration_steps)
 
 

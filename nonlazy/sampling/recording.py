@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from nonlazy.errors import InputError
 from nonlazy.kernels import block_means, class_averages
-from nonlazy.posterior import Plain, Position, Reduced
+from nonlazy.posterior import Position
 
 DEFAULT_KEEP = ("readout", "kernel_blocks", "class_activity", "predictions")
 
@@ -28,6 +28,9 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "diverging": (),
     "n_gradients": (),
     "step_size": (),
+    "exchange_rate": (),
+    "replacement_rate": (),
+    "round_trips": (),
     "training_error": (),
     "test_error": (),
 }
@@ -49,7 +52,7 @@ def check_keep(keep: Any) -> tuple[str, ...]:
     return tuple(name for name in CHOICES if name in names)
 
 
-def record(density: Reduced | Plain, key: Array, position: Position, keep: tuple[str, ...]) -> Record:
+def record(density: Any, key: Array, position: Position, keep: tuple[str, ...]) -> Record:
     """The kept values of one draw; readout and test noise are drawn exactly given the hidden coordinates."""
     model, task = density.model, density.task
     key_network, key_noise = jax.random.split(key)

@@ -1,0 +1,227 @@
+r"""Replica exchange along the theory-anchored path: the method whose chains change codes.
+
+Each chain is a ladder of replicas, one on each rung of the path (path.py). A transition moves every replica by Hamiltonian
+Monte Carlo, proposes to replace neurons one after the other (replacement.py), and exchanges replicas between neighbouring
+rungs, pairs of even and of odd rungs in turn. Codes change where it is hot and reach the posterior by exchanges.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from nonlazy.compilation import double_precision
+from nonlazy.errors import InputError
+from nonlazy.model import Model
+from nonlazy.posterior import Network, Position, Posterior, Reduced
+from nonlazy.sampling.adaptation import RESTARTS
+from nonlazy.sampling.hmc import HMC
+from nonlazy.sampling.method import ChainState, Info, Method
+from nonlazy.sampling.path import Rung
+from nonlazy.sampling.replacement import NeuronLaw, neuron_law, replace
+from nonlazy.tasks import Task
+from nonlazy.theory.symmetric import solve_symmetric, symmetric_data
+
+# Between neighbouring rungs, in units of 1 / sqrt(m P): about six of ten exchanges are then accepted.
+RUNG_DISTANCE = 4.0
+# Highest temperature, relative to the prior variance of an output: neurons are nearly independent there.
+HOTTEST = 100.0
+LEAPFROGS = (4, 9)
+# Replacements proposed to each replica in a transition, per neuron.
+REPLACEMENTS = 0.5
+
+
+class Path(NamedTuple):
+    """The posterior with what is known of it from the theory, and the highest temperature of the path."""
+
+    reduced: Reduced
+    t: Float[Array, "P m"]
+    law: NeuronLaw
+    hottest: float
+
+    @property
+    def model(self) -> Model:
+        return self.reduced.model
+
+    @property
+    def task(self) -> Task:
+        return self.reduced.task
+
+    @property
+    def temperature(self) -> float:
+        return self.reduced.temperature
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        return self.reduced.shapes
+
+    def log_density(self, position: Position) -> Float[Array, ""]:
+        return self.reduced.log_density(position)
+
+    def network(self, key: Array, position: Position) -> Network:
+        return self.reduced.network(key, position)
+
+    def rung(self, temperature: Float[Array, ""]) -> Rung:
+        return Rung(self.reduced, self.t, temperature)
+
+
+class Ladder(NamedTuple):
+    """A chain: a replica on each rung, coldest first.
+
+    Attributes:
+        positions: coordinates of the replicas, (K, R, N).
+        logdensity: of the coldest, which is a draw of the posterior.
+        temperatures: of the rungs, (K,).
+        rejections, transitions: summed since the ladder was last spaced, (K - 1,) and a count.
+        was_hottest: whether the replica on each rung was on the hottest since it was on the coldest, (K,).
+        round_trips: from the coldest rung to the hottest and back, of all replicas.
+    """
+
+    positions: Float[Array, "K R N"]
+    logdensity: Float[Array, ""]
+    temperatures: Float[Array, " K"]
+    rejections: Float[Array, " K-1"]
+    transitions: Int[Array, ""]
+    was_hottest: Array
+    round_trips: Int[Array, ""]
+
+    @property
+    def position(self) -> Position:
+        """Coordinates of the coldest replica, of one chain or of a batch."""
+        return (self.positions[..., 0, :, :],)
+
+
+@double_precision
+def make_path(posterior: Posterior, seed: int) -> Path:
+    """The path of a posterior, from the solution of its theory.
+
+    Raises:
+        InputError: a network or data for which neurons cannot be drawn from the theory's law.
+    """
+    model, data = posterior.model, symmetric_data(posterior)
+    if model.depth > 1 or model.regime != "nonlazy":
+        raise InputError(
+            "method 'tempered' needs a nonlazy network with one hidden layer, got depth "
+            f"{model.depth}, regime {model.regime!r}."
+        )
+    if data is None or np.any(data.kernel.blocks):
+        raise InputError(
+            "method 'tempered' needs orthogonal inputs, X X^T / N0 diagonal and constant in each class, as in "
+            "nonlazy.tasks.orthogonal; got others."
+        )
+    solution = solve_symmetric(data, seed=seed)
+    return Path(posterior.reduced, jnp.asarray(solution.t), neuron_law(solution), _hottest(posterior))
+
+
+def n_rungs(posterior: Posterior) -> int:
+    """Number of rungs: their distance in log T shrinks as the number of outputs grows."""
+    distance = RUNG_DISTANCE / math.sqrt(posterior.task.targets.size)
+    return max(math.ceil(math.log(_hottest(posterior) / posterior.temperature) / distance), 2)
+
+
+def _hottest(posterior: Posterior) -> float:
+    model = posterior.model
+    variance = posterior.readout_variance * model.output_scale**2 * model.width * posterior.task.n_inputs
+    return max(HOTTEST * variance, 10 * posterior.temperature)
+
+
+def _start(rungs: int, path: Path, position: Position) -> Ladder:
+    """All replicas at the same position, temperatures in geometric progression."""
+    replicas = jnp.broadcast_to(position[0], (rungs, *position[0].shape))
+    temperatures = jnp.geomspace(path.temperature, path.hottest, rungs)
+    zero = jnp.zeros((), int)
+    return Ladder(
+        replicas,
+        path.log_density(position),
+        temperatures,
+        jnp.zeros(rungs - 1),
+        zero,
+        jnp.zeros(rungs, bool),
+        zero,
+    )
+
+
+def _step(
+    key: Array, ladder: Ladder, path: Path, step_size: Float[Array, ""], n_steps: Int[Array, ""]
+) -> tuple[Ladder, Info]:
+    rungs = len(ladder.temperatures)
+    key_moves, key_exchange = jax.random.split(key)
+    moves = jax.vmap(partial(_move, path, step_size, n_steps))
+    positions, info, replaced = moves(jax.random.split(key_moves, rungs), ladder.positions, ladder.temperatures)
+    likelihoods = jax.vmap(lambda x, temperature: path.rung(temperature).log_likelihood((x,)))
+    here = likelihoods(positions, ladder.temperatures)
+    above = likelihoods(positions[:-1], ladder.temperatures[1:])
+    below = likelihoods(positions[1:], ladder.temperatures[:-1])
+    log_ratio = above + below - here[:-1] - here[1:]
+    turn = jnp.arange(rungs - 1) % 2 == ladder.transitions % 2
+    exchanged = turn & (jnp.log(jax.random.uniform(key_exchange, (rungs - 1,))) < log_ratio)
+    source = jnp.arange(rungs).at[:-1].add(exchanged.astype(int)).at[1:].add(-exchanged.astype(int))
+    positions, was_hottest = positions[source], ladder.was_hottest[source].at[-1].set(True)
+    moved = Ladder(
+        positions,
+        path.log_density((positions[0],)),
+        ladder.temperatures,
+        ladder.rejections + 1 - jnp.minimum(jnp.exp(log_ratio), 1),
+        ladder.transitions + 1,
+        was_hottest.at[0].set(False),
+        ladder.round_trips + was_hottest[0],
+    )
+    return moved, Info(
+        jnp.mean(info.acceptance_rate),
+        info.diverging[0],
+        n_steps * rungs,
+        (jnp.mean(jnp.minimum(jnp.exp(log_ratio), 1)), jnp.mean(replaced), moved.round_trips.astype(float)),
+    )
+
+
+def _move(
+    path: Path,
+    step_size: Float[Array, ""],
+    n_steps: Int[Array, ""],
+    key: Array,
+    x: Float[Array, "R N"],
+    temperature: Float[Array, ""],
+) -> tuple[Float[Array, "R N"], Info, Float[Array, ""]]:
+    """Hamiltonian Monte Carlo and replacements on one rung."""
+    key_hmc, key_replace = jax.random.split(key)
+    rung, factor = path.rung(temperature), path.reduced.first_layer.factor[:, None]
+    state = ChainState((x,), *jax.value_and_grad(rung.log_density)((x,)))
+    state, info = HMC.step(key_hmc, state, rung, step_size, n_steps)
+    n = math.ceil(REPLACEMENTS * x.shape[1])
+    z, replaced = replace(key_replace, path.law, rung, factor * state.position[0], n)
+    return z / factor, info, replaced
+
+
+def _tune(ladder: Ladder, iteration: Int[Array, ""], warmup: Int[Array, ""]) -> Ladder:
+    """Space the rungs so that exchanges between all neighbours are rejected equally often, a few times in warm-up."""
+    due = jnp.any(iteration == jnp.array([jnp.floor(fraction * warmup) for fraction in RESTARTS]))
+    rate = jnp.maximum(ladder.rejections / jnp.maximum(ladder.transitions, 1), 1e-3)
+    barrier = jnp.concatenate([jnp.zeros(1), jnp.cumsum(rate)])
+    evenly = jnp.linspace(0, barrier[-1], len(barrier))
+    # The ends stay exactly where they are.
+    inner = jnp.exp(jnp.interp(evenly, barrier, jnp.log(ladder.temperatures)))[1:-1]
+    spaced = ladder._replace(
+        temperatures=ladder.temperatures.at[1:-1].set(inner),
+        rejections=jnp.zeros_like(ladder.rejections),
+        transitions=jnp.zeros_like(ladder.transitions),
+    )
+    return jax.tree.map(lambda new, old: jnp.where(due, new, old), spaced, ladder)
+
+
+def _few(key: Array, step_size: Float[Array, ""]) -> Int[Array, ""]:
+    return jax.random.randint(key, (), *LEAPFROGS)
+
+
+STATISTICS = ("exchange_rate", "replacement_rate", "round_trips")
+
+
+@lru_cache
+def tempered(rungs: int) -> Method:
+    """The method with this number of rungs."""
+    return Method("tempered", _step, _few, 0.75, partial(_start, rungs), _tune, rungs, STATISTICS)
