@@ -142,6 +142,11 @@ def test_hmc(depth):
     compare(run(net, LABELS, warmup=400, draws=1500), net, LABELS, by_quadrature(net))
 
 
+def test_tempered():
+    net = one_output(1)
+    compare(run(net, LABELS, method="tempered", warmup=300, draws=1500), net, LABELS, by_quadrature(net))
+
+
 @pytest.mark.slow
 @regimes
 @depths

@@ -103,7 +103,9 @@ def sample(
     integer("seed", seed, 0)
     kept = check_keep(keep)
     chosen = choose_method(method, parametrization, posterior)
-    density = jax.device_put(make_path(posterior, seed) if method == "tempered" else posterior.density(parametrization))
+    density = jax.device_put(
+        make_path(posterior, seed, progress) if method == "tempered" else posterior.density(parametrization)
+    )
     sampler = Sampler(density, chosen, schedule, kept, jax.random.key(seed))
     if isinstance(start, str) and start == "theory":
         positions = theory_positions(posterior, parametrization, chains, seed, progress)

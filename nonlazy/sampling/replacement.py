@@ -21,7 +21,8 @@ from jaxtyping import Array, Float, Int
 
 from nonlazy.posterior.likelihood import cholesky_of_covariance
 from nonlazy.sampling.path import Rung
-from nonlazy.theory.symmetric import SymmetricSolution
+from nonlazy.theory.symmetric import SymmetricData
+from nonlazy.theory.symmetric.dual import LastLayer
 
 N_CELLS = 256
 # Gaussians around the branches, wider than the curvature says.
@@ -61,15 +62,15 @@ class NeuronLaw(NamedTuple):
         return exponent - logsumexp(exponent, axis=1, keepdims=True)
 
 
-def neuron_law(solution: SymmetricSolution) -> NeuronLaw:
-    """The last layer's law at the theory's solution."""
-    point = solution.saddle.dual.point
-    law, modes = point.law, point.ensemble.proposal.modes
+def neuron_law(data: SymmetricData, t: Float[np.ndarray, "C m"], seed: int) -> NeuronLaw:
+    """The law at the dual variables of each class."""
+    layer = LastLayer(data, data.kernel, seed)
+    modes, law = layer.branches(t, None), layer.law(t)
     reach = float(np.abs(law.grid.z).max())
     width = 2 * reach / N_CELLS
     centres = jnp.asarray(-reach + width * (np.arange(N_CELLS) + 0.5))
     roots = INFLATION * np.linalg.cholesky(np.linalg.inv(modes.precision))
-    arrays = (law.tilt, solution.data.labels, law.variance, centres, solution.data.phi(centres), modes.x)
+    arrays = (law.tilt, data.labels, law.variance, centres, data.phi(centres), modes.x)
     return NeuronLaw(*map(jnp.asarray, arrays), *map(jnp.asarray, (np.log(modes.weights), roots, np.linalg.inv(roots))))
 
 

@@ -2,7 +2,8 @@ r"""Replica exchange along the theory-anchored path: the method whose chains cha
 
 Each chain is a ladder of replicas, one on each rung of the path (path.py). A transition moves every replica by Hamiltonian
 Monte Carlo, proposes to replace neurons one after the other (replacement.py), and exchanges replicas between neighbouring
-rungs, pairs of even and of odd rungs in turn. Codes change where it is hot and reach the posterior by exchanges.
+rungs, pairs of even and of odd rungs in turn. Codes change where it is hot and reach the posterior by exchanges. Warm-up
+begins with annealing from the hottest rung, where the start is forgotten.
 """
 
 from __future__ import annotations
@@ -17,22 +18,26 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nonlazy.compilation import double_precision
-from nonlazy.errors import InputError
+from nonlazy.errors import ConvergenceError, InputError
 from nonlazy.model import Model
 from nonlazy.posterior import Network, Position, Posterior, Reduced
-from nonlazy.sampling.adaptation import RESTARTS
 from nonlazy.sampling.hmc import HMC
 from nonlazy.sampling.method import ChainState, Info, Method
 from nonlazy.sampling.path import Rung
 from nonlazy.sampling.replacement import NeuronLaw, neuron_law, replace
 from nonlazy.tasks import Task
-from nonlazy.theory.symmetric import solve_symmetric, symmetric_data
+from nonlazy.theory import solve
+from nonlazy.theory.symmetric import symmetric_data
 
 # Between neighbouring rungs, in units of 1 / sqrt(m P): about six of ten exchanges are then accepted.
 RUNG_DISTANCE = 4.0
 # Highest temperature, relative to the prior variance of an output: neurons are nearly independent there.
 HOTTEST = 100.0
 LEAPFROGS = (4, 9)
+SHRINKAGE = 0.9
+# Of warm-up: until when replicas come down from the hottest rung, and when the rungs are spaced anew.
+ANNEALING = 0.5
+SPACINGS = (0.65, 0.8)
 # Replacements proposed to each replica in a transition, per neuron.
 REPLACEMENTS = 0.5
 
@@ -98,7 +103,7 @@ class Ladder(NamedTuple):
 
 
 @double_precision
-def make_path(posterior: Posterior, seed: int) -> Path:
+def make_path(posterior: Posterior, seed: int, progress: bool = False) -> Path:
     """The path of a posterior, from the solution of its theory.
 
     Raises:
@@ -115,8 +120,15 @@ def make_path(posterior: Posterior, seed: int) -> Path:
             "method 'tempered' needs orthogonal inputs, X X^T / N0 diagonal and constant in each class, as in "
             "nonlazy.tasks.orthogonal; got others."
         )
-    solution = solve_symmetric(data, seed=seed)
-    return Path(posterior.reduced, jnp.asarray(solution.t), neuron_law(solution), _hottest(posterior))
+    t = solve(posterior, seed=seed, progress=progress).t
+    assert t is not None
+    while True:
+        try:
+            law = neuron_law(data, t[np.unique(data.labels, return_index=True)[1]], seed)
+            return Path(posterior.reduced, jnp.asarray(t), law, _hottest(posterior))
+        except ConvergenceError:
+            # A theory with corrections in P / N may have a t at which no law of independent neurons exists; any t is valid.
+            t = SHRINKAGE * t
 
 
 def n_rungs(posterior: Posterior) -> int:
@@ -199,19 +211,37 @@ def _move(
 
 
 def _tune(ladder: Ladder, iteration: Int[Array, ""], warmup: Int[Array, ""]) -> Ladder:
-    """Space the rungs so that exchanges between all neighbours are rejected equally often, a few times in warm-up."""
-    due = jnp.any(iteration == jnp.array([jnp.floor(fraction * warmup) for fraction in RESTARTS]))
+    """In warm-up: anneal, then space the rungs so that exchanges between all neighbours are rejected equally often."""
+    ladder = _anneal(ladder, iteration / (ANNEALING * jnp.maximum(warmup, 1)))
+    due = jnp.any(iteration == jnp.array([jnp.floor(fraction * warmup) for fraction in SPACINGS]))
     rate = jnp.maximum(ladder.rejections / jnp.maximum(ladder.transitions, 1), 1e-3)
     barrier = jnp.concatenate([jnp.zeros(1), jnp.cumsum(rate)])
     evenly = jnp.linspace(0, barrier[-1], len(barrier))
     # The ends stay exactly where they are.
     inner = jnp.exp(jnp.interp(evenly, barrier, jnp.log(ladder.temperatures)))[1:-1]
-    spaced = ladder._replace(
-        temperatures=ladder.temperatures.at[1:-1].set(inner),
-        rejections=jnp.zeros_like(ladder.rejections),
-        transitions=jnp.zeros_like(ladder.transitions),
-    )
+    spaced = _counted_anew(ladder._replace(temperatures=ladder.temperatures.at[1:-1].set(inner)))
     return jax.tree.map(lambda new, old: jnp.where(due, new, old), spaced, ladder)
+
+
+def _anneal(ladder: Ladder, progress: Float[Array, ""]) -> Ladder:
+    """Copy a replica that comes down the ladder, from the hottest rung at progress 0, to all rungs below its own.
+
+    A start in other codes than the path's would survive in the cold half of the ladder: its replicas cannot climb.
+    """
+    rungs = len(ladder.temperatures)
+    front = rungs - 1 - jnp.floor(rungs * progress).astype(int)
+    source = jnp.maximum(jnp.arange(rungs), front)
+    annealed = _counted_anew(ladder._replace(positions=ladder.positions[source]))
+    return jax.tree.map(lambda new, old: jnp.where(front >= 0, new, old), annealed, ladder)
+
+
+def _counted_anew(ladder: Ladder) -> Ladder:
+    return ladder._replace(
+        rejections=jnp.zeros_like(ladder.rejections),
+        transitions=ladder.transitions % 2,
+        was_hottest=jnp.zeros_like(ladder.was_hottest),
+        round_trips=jnp.zeros_like(ladder.round_trips),
+    )
 
 
 def _few(key: Array, step_size: Float[Array, ""]) -> Int[Array, ""]:

@@ -1,0 +1,190 @@
+"""Replica exchange and neuron replacement against weighted draws from the prior, the theory's quadrature, and each other."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_close, z_score
+
+import nonlazy as nl
+from nonlazy.sampling.replacement import (
+    Neuron,
+    draw_field,
+    draw_preactivations,
+    log_weight,
+    neuron_law,
+    replace,
+)
+from nonlazy.sampling.tempered import _start, _tune, make_path, n_rungs, tempered
+from nonlazy.theory.symmetric import solve_symmetric, symmetric_data
+
+pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
+
+
+def posterior(activation="erf", n_inputs=4, width=3, temperature=0.05, ratios=(0.5, 0.5), **model):
+    return nl.Posterior(
+        nl.Model(activation=activation, width=width, **model), nl.tasks.orthogonal(n_inputs, ratios), temperature
+    )
+
+
+def mean_kernel_by_weighted_draws(rung, width, n=200_000):
+    """Kernel of the posterior on a rung from draws of the prior, with standard errors."""
+
+    def one(key):
+        z = jax.random.normal(key, (len(rung.t), width))
+        phi = rung.features(z)
+        return rung.log_likelihood((z,)), phi @ phi.T / width
+
+    log_weights, kernels = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(5), n))
+    return weighted_mean(log_weights, kernels)
+
+
+def weighted_mean(log_weights, values):
+    """Mean and its standard error; refuses weights that too few draws dominate."""
+    log_weights, values = np.asarray(log_weights), np.asarray(values)
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    assert 1 / np.sum(weights**2) > 300
+    mean = np.tensordot(weights, values, 1)
+    return mean, np.sqrt(np.tensordot(weights**2, (values - mean) ** 2, 1))
+
+
+def scores(mean, error, reference, reference_error):
+    z = (mean - reference) / np.hypot(error, reference_error)
+    return {f"kernel {i},{j}": z[i, j] for i in range(len(z)) for j in range(i + 1)}
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh"])
+def test_weighted_proposals_follow_the_theory(activation):
+    with jax.enable_x64(True):
+        solution = solve_symmetric(symmetric_data(posterior(activation, 24, 50, 2e-5, (0.5, 0.25, 0.25))))
+        data, point = solution.data, solution.saddle.dual.point
+        law = neuron_law(data, point.t, 0)
+
+        def one(key):
+            key_field, key_z = jax.random.split(key)
+            field = draw_field(key_field, law)
+            log_cells = law.log_cells(field)
+            z = draw_preactivations(key_z, law, log_cells)
+            neuron = Neuron(z, data.phi(z), field, log_cells)
+            return log_weight(law, neuron) + jnp.sum(law.features(neuron.phi) ** 2) / 2, neuron.phi, field
+
+        log_weights, phi, field = jax.vmap(one)(jax.random.split(jax.random.key(0), 40_000))
+    assert np.asarray(log_weights).std() < 1
+    ensemble = point.ensemble
+    expected = ensemble.mean(ensemble.moments.phi[:, :, None] * ensemble.x[:, None, :])[data.labels]
+    mean, error = weighted_mean(log_weights, np.asarray(phi)[:, :, None] * np.asarray(field)[:, None, :])
+    assert_close({f"{i},{j}": ((mean - expected) / error)[i, j] for i in range(24) for j in range(3)})
+
+
+@pytest.mark.parametrize("hotter", [1.0, 20.0])
+def test_replacement_alone_samples_each_rung(hotter):
+    with jax.enable_x64(True):
+        path = make_path(posterior(), 0)
+        rung = path.rung(jnp.asarray(hotter * 0.05))
+
+        def chain(key):
+            key_start, key = jax.random.split(key)
+            z = jax.random.normal(key_start, (4, 3))
+            z, _ = replace(key, path.law, rung, z, 400)
+
+            def sweep(z, key):
+                z, accepted = replace(key, path.law, rung, z, 6)
+                phi = rung.features(z)
+                return z, (phi @ phi.T / 3, accepted)
+
+            return jax.tree.map(lambda x: jnp.mean(x, axis=0), jax.lax.scan(sweep, z, jax.random.split(key, 300))[1])
+
+        kernels, accepted = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(1), 200))
+        reference = mean_kernel_by_weighted_draws(rung, 3)
+    kernels = np.asarray(kernels)
+    assert 0.05 < np.asarray(accepted).mean() < 1
+    assert_close(scores(np.mean(kernels, 0), np.std(kernels, 0) / np.sqrt(200), *reference))
+
+
+@pytest.mark.parametrize("activation", ["erf", "relu"])
+def test_tiny_networks(activation):
+    tiny = posterior(activation, temperature=0.15)
+    tree = nl.sample(tiny, chains=8, warmup=300, draws=1000, method="tempered", progress=False, keep=("kernels",))
+    kernels = tree["posterior"]["kernels"].values[:, :, 0]
+    with jax.enable_x64(True):
+        path = make_path(tiny, 0)
+        mean, error = mean_kernel_by_weighted_draws(path.rung(jnp.asarray(0.15)), 3)
+    assert_close(
+        {f"{i},{j}": z_score(kernels[..., i, j], mean[i, j], error[i, j]) for i in range(4) for j in range(i + 1)}
+    )
+
+
+def test_chains_forget_the_code_they_began_in():
+    """From all neurons in one code, which plain HMC keeps for ever, to the theory's codes."""
+    frozen = posterior(n_inputs=24, width=40, temperature=1e-4)
+    labels = frozen.task.labels
+    one = np.where(labels[:, None] == 0, 1.0, -1.0) * np.ones((24, 40))
+    other = -one
+    start = (np.stack([one, other]),)
+    tree = nl.sample(frozen, chains=2, warmup=200, draws=300, method="tempered", start=start, progress=False)
+    fractions = nl.code_fractions(tree)
+    assert np.abs(fractions.sel(chain=0) - fractions.sel(chain=1)).sum() / 2 < 0.1
+    expected = {"".join(map(str, branch.code)): branch.probability for branch in nl.solve(frozen).codes}
+    for code, fraction in expected.items():
+        assert float(fractions.sel(code=code).mean()) == pytest.approx(fraction, abs=0.08)
+    assert float(tree["sample_stats"]["round_trips"][:, -1].min()) > 0
+
+
+def test_rungs_are_spaced_by_their_rejections():
+    with jax.enable_x64(True):
+        path = make_path(posterior(), 0)
+        ladder = _start(5, path, (jnp.zeros((4, 3)),))
+        ladder = ladder._replace(rejections=jnp.array([3.0, 1.0, 1.0, 1.0]), transitions=jnp.asarray(10))
+        spaced = _tune(ladder, jnp.asarray(80), jnp.asarray(100))
+        untouched = _tune(ladder, jnp.asarray(81), jnp.asarray(100))
+    before, after = np.asarray(ladder.temperatures), np.asarray(spaced.temperatures)
+    np.testing.assert_array_equal(untouched.temperatures, before)
+    np.testing.assert_array_equal(after[[0, -1]], before[[0, -1]])
+    # Half of all rejections lie between the first two rungs, hence two of the four new distances.
+    assert after[2] == pytest.approx(before[1])
+    assert int(spaced.transitions) == 0
+    np.testing.assert_array_equal(np.asarray(untouched.rejections), np.asarray(ladder.rejections))
+
+
+def test_annealing_brings_the_hottest_replica_down():
+    with jax.enable_x64(True):
+        path = make_path(posterior(), 0)
+        ladder = _start(5, path, (jnp.zeros((4, 3)),))
+        ladder = ladder._replace(positions=jnp.arange(5.0)[:, None, None] * jnp.ones((5, 4, 3)))
+        sources = [
+            np.asarray(_tune(ladder, jnp.asarray(i), jnp.asarray(100)).positions[:, 0, 0]) for i in (0, 10, 49, 50)
+        ]
+    np.testing.assert_array_equal(sources, [[4, 4, 4, 4, 4], [3, 3, 3, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]])
+
+
+def test_number_of_rungs_grows_with_outputs_and_cold():
+    few = n_rungs(posterior())
+    assert n_rungs(posterior(n_inputs=16)) > few
+    assert n_rungs(posterior(temperature=1e-4)) > few
+    assert tempered(few).replicas == few
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ({"depth": 2}, "method 'tempered' needs a nonlazy network with one hidden layer, got depth 2"),
+        (
+            {"regime": "lazy"},
+            "method 'tempered' needs a nonlazy network with one hidden layer, got depth 1, regime 'lazy'",
+        ),
+    ],
+)
+def test_networks_without_a_path(case, message):
+    with pytest.raises(nl.InputError, match=message):
+        nl.sample(posterior(**case), method="tempered", progress=False)
+
+
+def test_data_without_a_path():
+    task = nl.tasks.gaussian(6, seed=0)
+    with pytest.raises(nl.InputError, match="method 'tempered' needs orthogonal inputs"):
+        nl.sample(nl.Posterior(nl.Model(width=4), task, 0.1), method="tempered", progress=False)
+    with pytest.raises(nl.InputError, match="method 'tempered' needs parametrization 'reduced', got 'plain'"):
+        nl.sample(posterior(), method="tempered", parametrization="plain", progress=False)
