@@ -9,6 +9,7 @@ import pytest
 from helpers import assert_close, z_score
 
 import nonlazy as nl
+import nonlazy.sampling.run as run_module
 from nonlazy.sampling.replacement import (
     Neuron,
     draw_field,
@@ -131,6 +132,19 @@ def test_chains_forget_the_code_they_began_in():
     for code, fraction in expected.items():
         assert float(fractions.sel(code=code).mean()) == pytest.approx(fraction, abs=0.08)
     assert float(tree["sample_stats"]["round_trips"][:, -1].min()) > 0
+
+
+def test_draws_do_not_depend_on_how_the_run_is_cut(tmp_path, monkeypatch):
+    options = {"chains": 2, "warmup": 30, "draws": 10, "method": "tempered", "progress": False, "seed": 2}
+    whole = nl.sample(posterior(), **options)
+    monkeypatch.setattr(run_module, "SECONDS_PER_PIECE", 0.0)
+    monkeypatch.setattr(run_module, "BLOCK_BYTES", 2_000)
+    cut = nl.sample(posterior(), **options, checkpoint=tmp_path)
+    resumed = nl.sample(posterior(), **options, checkpoint=tmp_path)
+    for tree in (cut, resumed):
+        for name in ("lp", "round_trips", "exchange_rate"):
+            np.testing.assert_array_equal(tree["sample_stats"][name], whole["sample_stats"][name])
+        np.testing.assert_array_equal(tree["posterior"]["readout"], whole["posterior"]["readout"])
 
 
 def test_rungs_are_spaced_by_their_rejections():

@@ -133,7 +133,10 @@ def _statistics(tree: xr.DataTree) -> dict[str, float]:
     configuration = json.loads(tree.attrs["configuration"])
     temperature = configuration["temperature"]
     error = float(stats["training_error"].mean())
-    return {
+    own = {name: float(stats[name].mean()) for name in ("exchange_rate", "replacement_rate") if name in stats}
+    if "round_trips" in stats:
+        own["round_trips"] = float(stats["round_trips"][:, -1].min())
+    return own | {
         "acceptance_rate": float(stats["acceptance_rate"].mean()),
         "divergences": int(stats["diverging"].sum()),
         "gradients_per_draw": float(stats["n_gradients"].mean()) * configuration["sampling"]["thin"],
@@ -175,6 +178,11 @@ def _warn_statistics(statistics: dict[str, float]) -> list[str]:
         found.append(
             f"The mean acceptance rate is {statistics['acceptance_rate']:.2f}: the step size was tuned elsewhere. "
             "Lengthen the warm-up."
+        )
+    if statistics.get("round_trips") == 0:
+        found.append(
+            "In a chain no replica went from the coldest to the hottest rung and back: codes at equilibrium rest on the "
+            "annealing in warm-up alone. Draw more."
         )
     error, width_temperature = statistics["training_error"], statistics["width_times_temperature"]
     temperature = error / statistics["training_error_over_temperature"]
