@@ -80,6 +80,15 @@ def test_weighted_proposals_follow_the_theory(activation):
     assert_close({f"{i},{j}": ((mean - expected) / error)[i, j] for i in range(24) for j in range(3)})
 
 
+def test_a_neuron_that_cannot_be_proposed_is_not_replaced():
+    with jax.enable_x64(True):
+        path = make_path(posterior("relu"), 0)
+        z = jnp.full((4, 3), 0.5).at[:, 1].set(1e3)
+        after, _ = replace(jax.random.key(0), path.law, path.rung(jnp.asarray(1e6)), z, 200)
+        moved = np.asarray(jnp.any(after != z, axis=0))
+    np.testing.assert_array_equal(moved, [True, False, True])
+
+
 @pytest.mark.parametrize("hotter", [1.0, 20.0])
 def test_replacement_alone_samples_each_rung(hotter):
     with jax.enable_x64(True):

@@ -107,11 +107,14 @@ def log_weight(law: NeuronLaw, neuron: Neuron) -> Float[Array, ""]:
     r"""\(\log N(z \mid 0, K_0) N(\alpha \mid \sigma_a t^T \phi, 1)\) relative to the density of the proposal."""
     z, phi, alpha, log_cells = neuron
     target = -jnp.sum(z**2 / (2 * law.variance[law.labels])) - jnp.sum((alpha - law.features(phi)) ** 2) / 2
-    cell = jnp.clip(((z - law.centres[0]) / law.width + 0.5).astype(int), 0, len(law.centres) - 1)
+    place = jnp.floor((z - law.centres[0]) / law.width + 0.5).astype(int)
+    cell = jnp.clip(place, 0, len(law.centres) - 1)
     white = jnp.einsum("bij,bj->bi", law.whitening, alpha - law.places)
     log_det = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(law.whitening, axis1=1, axis2=2))), axis=1)
     log_field = logsumexp(law.log_weights + log_det - jnp.sum(white**2, axis=1) / 2)
-    return target - jnp.sum(log_cells[law.labels, cell]) - log_field
+    weight = target - jnp.sum(log_cells[law.labels, cell]) - log_field
+    # A neuron beyond the cells, an outlier, could not have been proposed and hence is not replaced.
+    return jnp.where(jnp.all(place == cell), weight, jnp.inf)
 
 
 class _Inverse(NamedTuple):
