@@ -159,10 +159,10 @@ def test_draws_do_not_depend_on_how_the_run_is_cut(tmp_path, monkeypatch):
 def test_rungs_are_spaced_by_their_rejections():
     with jax.enable_x64(True):
         path = make_path(posterior(), 0)
-        ladder = _start(5, path, (jnp.zeros((4, 3)),))
+        ladder = _start(5, jax.random.key(0), path, (jnp.zeros((4, 3)),))
         ladder = ladder._replace(rejections=jnp.array([3.0, 1.0, 1.0, 1.0]), transitions=jnp.asarray(10))
-        spaced = _tune(ladder, jnp.asarray(80), jnp.asarray(100))
-        untouched = _tune(ladder, jnp.asarray(81), jnp.asarray(100))
+        spaced = _tune(ladder, jnp.asarray(20), jnp.asarray(100))
+        untouched = _tune(ladder, jnp.asarray(21), jnp.asarray(100))
     before, after = np.asarray(ladder.temperatures), np.asarray(spaced.temperatures)
     np.testing.assert_array_equal(untouched.temperatures, before)
     np.testing.assert_array_equal(after[[0, -1]], before[[0, -1]])
@@ -172,15 +172,16 @@ def test_rungs_are_spaced_by_their_rejections():
     np.testing.assert_array_equal(np.asarray(untouched.rejections), np.asarray(ladder.rejections))
 
 
-def test_annealing_brings_the_hottest_replica_down():
+def test_annealing_forgets_the_start():
+    """Neurons that all have one code are replaced on the hottest rung, and every rung gets a replica of its own."""
     with jax.enable_x64(True):
-        path = make_path(posterior(), 0)
-        ladder = _start(5, path, (jnp.zeros((4, 3)),))
-        ladder = ladder._replace(positions=jnp.arange(5.0)[:, None, None] * jnp.ones((5, 4, 3)))
-        sources = [
-            np.asarray(_tune(ladder, jnp.asarray(i), jnp.asarray(100)).positions[:, 0, 0]) for i in (0, 10, 49, 50)
-        ]
-    np.testing.assert_array_equal(sources, [[4, 4, 4, 4, 4], [3, 3, 3, 3, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]])
+        path = make_path(posterior(n_inputs=24, width=40, temperature=1e-4), 0)
+        start = jnp.where(path.task.labels[:, None] == 0, 1.0, -1.0) * jnp.ones((24, 40))
+        ladder = _start(20, jax.random.key(0), path, (start,))
+        same = np.asarray(jnp.mean(ladder.positions[:, 0] > 0, axis=-1))
+        apart = np.asarray(jnp.abs(jnp.diff(ladder.positions, axis=0)).max(axis=(1, 2)))
+    assert np.all(np.abs(same - 0.5) < 4 * 0.5 / np.sqrt(40))
+    assert apart.min() > 0
 
 
 def test_number_of_rungs_grows_with_outputs_and_cold():

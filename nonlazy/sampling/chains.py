@@ -69,7 +69,9 @@ class Sampler(NamedTuple):
     def start(self, positions: Position) -> Chains:
         """The chains at their first positions."""
         n, depth, inputs = self.schedule.chains, self.density.model.depth, self.density.task.n_inputs
-        states = _start(self.density, positions, method=self.method)
+        # Draws of the prior have 0, networks of the end 1, transitions the rest.
+        keys = jax.random.split(jax.random.fold_in(self.key, -1), n)
+        states = _start(self.density, keys, positions, method=self.method)
         if not jnp.isfinite(states.logdensity).all():
             raise InputError(
                 f"temperature {self.density.temperature:.3g} is too low: at the start the log density is not finite in double "
@@ -118,8 +120,8 @@ def _log_densities(density: Reduced | Plain | Path, positions: Position) -> tupl
 
 
 @partial(jax.jit, static_argnames="method", compiler_options=COMPILER_OPTIONS)
-def _start(density: Density, positions: Position, *, method: Method) -> Any:
-    return jax.vmap(partial(method.start, density))(positions)
+def _start(density: Density, keys: Array, positions: Position, *, method: Method) -> Any:
+    return jax.vmap(lambda key, position: method.start(key, density, position))(keys, positions)
 
 
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)

@@ -29,7 +29,7 @@ class Info(NamedTuple):
     own: tuple[Float[Array, ""], ...] = ()
 
 
-def _start(density: Any, position: Position) -> ChainState:
+def _start(key: Array, density: Any, position: Position) -> ChainState:
     return ChainState(position, *jax.value_and_grad(density.log_density)(position))
 
 
@@ -43,15 +43,15 @@ class Method(NamedTuple):
     `step(key, state, density, step_size, n_steps) -> (state, info)` makes one transition; `n_steps(key, step_size)` is
     the number of integration steps of the next one, common to all chains so that a batch of them stays in step. The step
     size is in units of the prior's standard deviation for every method, and is tuned to the target acceptance rate.
-    States have a position and a logdensity; `start` makes the first, and `tune(state, iteration, warmup)` may change them in
-    warm-up. A transition costs `replicas` times the gradients of its steps.
+    States have a position and a logdensity; `start(key, density, position)` makes the first, and
+    `tune(state, iteration, warmup)` may change them in warm-up. A transition costs `replicas` times the gradients of its steps.
     """
 
     name: str
     step: Callable[[jax.Array, Any, Any, Float[Array, ""], Int[Array, ""]], tuple[Any, Info]]
     n_steps: Callable[[jax.Array, Float[Array, ""]], Int[Array, ""]]
     target_acceptance: float
-    start: Callable[[Any, Position], Any] = _start
+    start: Callable[[Array, Any, Position], Any] = _start
     tune: Callable[[Any, Int[Array, ""], Int[Array, ""]], Any] = _keep
     replicas: int = 1
     statistics: tuple[str, ...] = ()

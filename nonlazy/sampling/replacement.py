@@ -27,6 +27,9 @@ from nonlazy.theory.symmetric.dual import LastLayer
 N_CELLS = 256
 # Gaussians around the branches, wider than the curvature says.
 INFLATION = 1.15
+# Share of fields proposed all over the place: a neuron far from all branches, in a code that the theory lacks, must have a
+# density among the proposals, or it would hardly ever be given up.
+ANYWHERE = 0.02
 
 
 class NeuronLaw(NamedTuple):
@@ -69,9 +72,12 @@ def neuron_law(data: SymmetricData, t: Float[np.ndarray, "C m"], seed: int) -> N
     reach = float(np.abs(law.grid.z).max())
     width = 2 * reach / N_CELLS
     centres = jnp.asarray(-reach + width * (np.arange(N_CELLS) + 0.5))
-    roots = INFLATION * np.linalg.cholesky(np.linalg.inv(modes.precision))
-    arrays = (law.tilt, data.labels, law.variance, centres, data.phi(centres), modes.x)
-    return NeuronLaw(*map(jnp.asarray, arrays), *map(jnp.asarray, (np.log(modes.weights), roots, np.linalg.inv(roots))))
+    wide = (1 + np.abs(modes.x).max()) * np.eye(modes.x.shape[1])
+    roots = np.concatenate([INFLATION * np.linalg.cholesky(np.linalg.inv(modes.precision)), wide[None]])
+    places = np.concatenate([modes.x, np.zeros_like(modes.x[:1])])
+    log_weights = np.log(np.append((1 - ANYWHERE) * modes.weights, ANYWHERE))
+    arrays = (law.tilt, data.labels, law.variance, centres, data.phi(centres), places, log_weights, roots)
+    return NeuronLaw(*map(jnp.asarray, arrays), jnp.asarray(np.linalg.inv(roots)))
 
 
 class Neuron(NamedTuple):

@@ -2,8 +2,8 @@ r"""Replica exchange along the theory-anchored path: the method whose chains cha
 
 Each chain is a ladder of replicas, one on each rung of the path (path.py). A transition moves every replica by Hamiltonian
 Monte Carlo, proposes to replace neurons one after the other (replacement.py), and exchanges replicas between neighbouring
-rungs, pairs of even and of odd rungs in turn. Codes change where it is hot and reach the posterior by exchanges. Warm-up
-begins with annealing from the hottest rung, where the start is forgotten.
+rungs, pairs of even and of odd rungs in turn. Codes change where it is hot and reach the posterior by exchanges. The first
+replicas come from annealing on the hottest rung, where the start is forgotten, and then on one rung after the other.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from nonlazy.compilation import double_precision
 from nonlazy.errors import ConvergenceError, InputError
 from nonlazy.model import Model
 from nonlazy.posterior import Network, Position, Posterior, Reduced
+from nonlazy.sampling.adaptation import RESTARTS
 from nonlazy.sampling.hmc import HMC
 from nonlazy.sampling.method import ChainState, Info, Method
 from nonlazy.sampling.path import Rung
@@ -35,9 +36,9 @@ RUNG_DISTANCE = 4.0
 HOTTEST = 100.0
 LEAPFROGS = (4, 9)
 SHRINKAGE = 0.9
-# Of warm-up: until when replicas come down from the hottest rung, and when the rungs are spaced anew.
-ANNEALING = 0.5
-SPACINGS = (0.65, 0.8)
+# Transitions of the annealing: on the hottest rung, and on each rung; the step size before any is tuned.
+MELTING, ANNEALING = 50, 10
+ANNEALING_STEP_SIZE = 0.05
 # Replacements proposed to each replica in a transition, per neuron.
 REPLACEMENTS = 0.5
 
@@ -143,14 +144,31 @@ def _hottest(posterior: Posterior) -> float:
     return max(HOTTEST * variance, 10 * posterior.temperature)
 
 
-def _start(rungs: int, path: Path, position: Position) -> Ladder:
-    """All replicas at the same position, temperatures in geometric progression."""
-    replicas = jnp.broadcast_to(position[0], (rungs, *position[0].shape))
+def _start(rungs: int, key: Array, path: Path, position: Position) -> Ladder:
+    """Replicas from annealing, temperatures in geometric progression.
+
+    A start in other codes than the path's would survive in the cold half of the ladder: its replicas cannot climb.
+    """
     temperatures = jnp.geomspace(path.temperature, path.hottest, rungs)
+    step_size, n_steps = jnp.asarray(ANNEALING_STEP_SIZE), jnp.asarray(LEAPFROGS[0])
+
+    def rest(key: Array, x: Float[Array, "R N"], temperature: Float[Array, ""], n: int) -> Float[Array, "R N"]:
+        def body(i: Int[Array, ""], x: Float[Array, "R N"]) -> Float[Array, "R N"]:
+            return _move(path, step_size, n_steps, jax.random.fold_in(key, i), x, temperature)[0]
+
+        return jax.lax.fori_loop(0, n, body, x)
+
+    def cool(x: Float[Array, "R N"], rung: tuple[Array, Array]) -> tuple[Float[Array, "R N"], Float[Array, "R N"]]:
+        x = rest(rung[0], x, rung[1], ANNEALING)
+        return x, x
+
+    key_melt, key_cool = jax.random.split(key)
+    molten = rest(key_melt, position[0], temperatures[-1], MELTING)
+    _, replicas = jax.lax.scan(cool, molten, (jax.random.split(key_cool, rungs), temperatures[::-1]))
     zero = jnp.zeros((), int)
     return Ladder(
-        replicas,
-        path.log_density(position),
+        replicas[::-1],
+        path.log_density((replicas[-1],)),
         temperatures,
         jnp.zeros(rungs - 1),
         zero,
@@ -211,37 +229,20 @@ def _move(
 
 
 def _tune(ladder: Ladder, iteration: Int[Array, ""], warmup: Int[Array, ""]) -> Ladder:
-    """In warm-up: anneal, then space the rungs so that exchanges between all neighbours are rejected equally often."""
-    ladder = _anneal(ladder, iteration / (ANNEALING * jnp.maximum(warmup, 1)))
-    due = jnp.any(iteration == jnp.array([jnp.floor(fraction * warmup) for fraction in SPACINGS]))
+    """Space the rungs so that exchanges between all neighbours are rejected equally often, a few times in warm-up."""
+    due = jnp.any(iteration == jnp.array([jnp.floor(fraction * warmup) for fraction in RESTARTS]))
     rate = jnp.maximum(ladder.rejections / jnp.maximum(ladder.transitions, 1), 1e-3)
     barrier = jnp.concatenate([jnp.zeros(1), jnp.cumsum(rate)])
     evenly = jnp.linspace(0, barrier[-1], len(barrier))
     # The ends stay exactly where they are.
     inner = jnp.exp(jnp.interp(evenly, barrier, jnp.log(ladder.temperatures)))[1:-1]
-    spaced = _counted_anew(ladder._replace(temperatures=ladder.temperatures.at[1:-1].set(inner)))
-    return jax.tree.map(lambda new, old: jnp.where(due, new, old), spaced, ladder)
-
-
-def _anneal(ladder: Ladder, progress: Float[Array, ""]) -> Ladder:
-    """Copy a replica that comes down the ladder, from the hottest rung at progress 0, to all rungs below its own.
-
-    A start in other codes than the path's would survive in the cold half of the ladder: its replicas cannot climb.
-    """
-    rungs = len(ladder.temperatures)
-    front = rungs - 1 - jnp.floor(rungs * progress).astype(int)
-    source = jnp.maximum(jnp.arange(rungs), front)
-    annealed = _counted_anew(ladder._replace(positions=ladder.positions[source]))
-    return jax.tree.map(lambda new, old: jnp.where(front >= 0, new, old), annealed, ladder)
-
-
-def _counted_anew(ladder: Ladder) -> Ladder:
-    return ladder._replace(
+    spaced = ladder._replace(
+        temperatures=ladder.temperatures.at[1:-1].set(inner),
         rejections=jnp.zeros_like(ladder.rejections),
+        # Pairs of even and of odd rungs go on in turn.
         transitions=ladder.transitions % 2,
-        was_hottest=jnp.zeros_like(ladder.was_hottest),
-        round_trips=jnp.zeros_like(ladder.round_trips),
     )
+    return jax.tree.map(lambda new, old: jnp.where(due, new, old), spaced, ladder)
 
 
 def _few(key: Array, step_size: Float[Array, ""]) -> Int[Array, ""]:
