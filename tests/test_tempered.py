@@ -73,7 +73,8 @@ def test_weighted_proposals_follow_the_theory(activation):
             return log_weight(law, neuron) + jnp.sum(law.features(neuron.phi) ** 2) / 2, neuron.phi, field
 
         log_weights, phi, field = jax.vmap(one)(jax.random.split(jax.random.key(0), 40_000))
-    assert np.asarray(log_weights).std() < 1
+    weights = np.exp(np.asarray(log_weights) - np.asarray(log_weights).max())
+    assert np.sum(weights) ** 2 / np.sum(weights**2) > 0.5 * len(weights)
     ensemble = point.ensemble
     expected = ensemble.mean(ensemble.moments.phi[:, :, None] * ensemble.x[:, None, :])[data.labels]
     mean, error = weighted_mean(log_weights, np.asarray(phi)[:, :, None] * np.asarray(field)[:, None, :])
@@ -114,7 +115,7 @@ def test_replacement_alone_samples_each_rung(hotter):
     assert_close(scores(np.mean(kernels, 0), np.std(kernels, 0) / np.sqrt(200), *reference))
 
 
-@pytest.mark.parametrize("activation", ["erf", "relu"])
+@pytest.mark.parametrize("activation", ["erf", pytest.param("relu", marks=pytest.mark.slow)])
 def test_tiny_networks(activation):
     tiny = posterior(activation, temperature=0.15)
     tree = nl.sample(tiny, chains=8, warmup=300, draws=1000, method="tempered", progress=False, keep=("kernels",))
@@ -134,7 +135,7 @@ def test_chains_forget_the_code_they_began_in():
     one = np.where(labels[:, None] == 0, 1.0, -1.0) * np.ones((24, 40))
     other = -one
     start = (np.stack([one, other]),)
-    tree = nl.sample(frozen, chains=2, warmup=200, draws=300, method="tempered", start=start, progress=False)
+    tree = nl.sample(frozen, chains=2, warmup=80, draws=160, method="tempered", start=start, progress=False)
     fractions = nl.code_fractions(tree)
     assert np.abs(fractions.sel(chain=0) - fractions.sel(chain=1)).sum() / 2 < 0.1
     expected = {"".join(map(str, branch.code)): branch.probability for branch in nl.solve(frozen).codes}

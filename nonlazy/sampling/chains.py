@@ -70,7 +70,7 @@ class Sampler(NamedTuple):
         """The chains at their first positions."""
         n, depth, inputs = self.schedule.chains, self.density.model.depth, self.density.task.n_inputs
         # Draws of the prior have 0, networks of the end 1, transitions the rest.
-        keys = jax.random.split(jax.random.fold_in(self.key, -1), n)
+        keys = jax.random.split(jax.random.fold_in(self.key, 2**32 - 1), n)
         states = _start(self.density, keys, positions, method=self.method)
         if not jnp.isfinite(states.logdensity).all():
             raise InputError(

@@ -76,8 +76,9 @@ def neuron_law(data: SymmetricData, t: Float[np.ndarray, "C m"], seed: int) -> N
     roots = np.concatenate([INFLATION * np.linalg.cholesky(np.linalg.inv(modes.precision)), wide[None]])
     places = np.concatenate([modes.x, np.zeros_like(modes.x[:1])])
     log_weights = np.log(np.append((1 - ANYWHERE) * modes.weights, ANYWHERE))
-    arrays = (law.tilt, data.labels, law.variance, centres, data.phi(centres), places, log_weights, roots)
-    return NeuronLaw(*map(jnp.asarray, arrays), jnp.asarray(np.linalg.inv(roots)))
+    inverse = np.linalg.inv(roots)
+    arrays = (law.tilt, data.labels, law.variance, centres, data.phi(centres), places, log_weights, roots, inverse)
+    return NeuronLaw(*map(jnp.asarray, arrays))
 
 
 class Neuron(NamedTuple):

@@ -110,13 +110,14 @@ def make_path(posterior: Posterior, seed: int, progress: bool = False) -> Path:
     Raises:
         InputError: a network or data for which neurons cannot be drawn from the theory's law.
     """
-    model, data = posterior.model, symmetric_data(posterior)
+    model = posterior.model
     if model.depth > 1 or model.regime != "nonlazy":
         raise InputError(
             "method 'tempered' needs a nonlazy network with one hidden layer, got depth "
             f"{model.depth}, regime {model.regime!r}."
         )
-    if data is None or np.any(data.kernel.blocks):
+    data = symmetric_data(posterior)
+    if data is None or posterior.reduced.first_layer.factor.ndim > 1:
         raise InputError(
             "method 'tempered' needs orthogonal inputs, X X^T / N0 diagonal and constant in each class, as in "
             "nonlazy.tasks.orthogonal; got others."
