@@ -51,9 +51,8 @@ only the difference between blocks within and between classes goes like \(1/N\).
 The Gaussian process is the limit of many neurons at fixed P, and two-layer lazy networks approach it late: at N =
 400, P = 50 the mean over all blocks is still 2.3 % low, at P = 8 it is 1.1 %, at N = 800, P = 8 it is 0.9 %.
 
-**Not compared.** Sigmoidal networks with two non-lazy layers, whose theory took too long here to be solved along with
-the samples. Widths of 400 at one layer or lazy only; class ratios other than 1/2, 1/4, 1/4 at N = 100 only; lazy ReLU
-not at all.
+**Not compared.** Sigmoidal networks with two non-lazy layers. Widths of 400 at one layer or lazy only; class ratios other
+than 1/2, 1/4, 1/4 at N = 100 only; lazy ReLU not at all.
 """
 SPEED_TEXT = r"""Made by `benchmarks/theory_speed.py` on one core of a shared machine, \(N T = 10^{-3}\), sampling with N = 200
 (digits: N = 100) and four chains from the prior. In parentheses: processor time, which does not count waiting for
