@@ -18,7 +18,7 @@ from nonlazy.sampling.replacement import (
     neuron_law,
     replace,
 )
-from nonlazy.sampling.tempered import _start, _tune, make_path, n_rungs, tempered
+from nonlazy.sampling.tempered import TEMPERED, _start, _tune, make_path
 from nonlazy.theory.symmetric import solve_symmetric, symmetric_data
 
 pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
@@ -28,6 +28,10 @@ def posterior(activation="erf", n_inputs=4, width=3, temperature=0.05, ratios=(0
     return nl.Posterior(
         nl.Model(activation=activation, width=width, **model), nl.tasks.orthogonal(n_inputs, ratios), temperature
     )
+
+
+def path_of(posterior):
+    return make_path(posterior, posterior.reduced)
 
 
 def mean_kernel_by_weighted_draws(rung, width, n=200_000):
@@ -83,7 +87,7 @@ def test_weighted_proposals_follow_the_theory(activation):
 
 def test_a_neuron_that_cannot_be_proposed_is_not_replaced():
     with jax.enable_x64(True):
-        path = make_path(posterior("relu"), 0)
+        path = path_of(posterior("relu"))
         z = jnp.full((4, 3), 0.5).at[:, 1].set(1e3)
         after, _ = replace(jax.random.key(0), path.law, path.rung(jnp.asarray(1e6)), z, 200)
         moved = np.asarray(jnp.any(after != z, axis=0))
@@ -93,7 +97,7 @@ def test_a_neuron_that_cannot_be_proposed_is_not_replaced():
 @pytest.mark.parametrize("hotter", [1.0, 20.0])
 def test_replacement_alone_samples_each_rung(hotter):
     with jax.enable_x64(True):
-        path = make_path(posterior(), 0)
+        path = path_of(posterior())
         rung = path.rung(jnp.asarray(hotter * 0.05))
 
         def chain(key):
@@ -121,7 +125,7 @@ def test_tiny_networks(activation):
     tree = nl.sample(tiny, chains=8, warmup=300, draws=1000, method="tempered", progress=False, keep=("kernels",))
     kernels = tree["posterior"]["kernels"].values[:, :, 0]
     with jax.enable_x64(True):
-        path = make_path(tiny, 0)
+        path = path_of(tiny)
         mean, error = mean_kernel_by_weighted_draws(path.rung(jnp.asarray(0.15)), 3)
     assert_close(
         {f"{i},{j}": z_score(kernels[..., i, j], mean[i, j], error[i, j]) for i in range(4) for j in range(i + 1)}
@@ -159,8 +163,10 @@ def test_draws_do_not_depend_on_how_the_run_is_cut(tmp_path, monkeypatch):
 
 def test_rungs_are_spaced_by_their_rejections():
     with jax.enable_x64(True):
-        path = make_path(posterior(), 0)
-        ladder = _start(5, jax.random.key(0), path, (jnp.zeros((4, 3)),))
+        path = path_of(posterior())
+        ladder = _start(
+            jax.random.key(0), path._replace(temperatures=jnp.geomspace(0.05, 5.0, 5)), (jnp.zeros((4, 3)),)
+        )
         ladder = ladder._replace(rejections=jnp.array([3.0, 1.0, 1.0, 1.0]), transitions=jnp.asarray(10))
         spaced = _tune(ladder, jnp.asarray(20), jnp.asarray(100))
         untouched = _tune(ladder, jnp.asarray(21), jnp.asarray(100))
@@ -176,9 +182,9 @@ def test_rungs_are_spaced_by_their_rejections():
 def test_annealing_forgets_the_start():
     """Neurons that all have one code are replaced on the hottest rung, and every rung gets a replica of its own."""
     with jax.enable_x64(True):
-        path = make_path(posterior(n_inputs=24, width=40, temperature=1e-4), 0)
+        path = path_of(posterior(n_inputs=24, width=40, temperature=1e-4))
         start = jnp.where(path.task.labels[:, None] == 0, 1.0, -1.0) * jnp.ones((24, 40))
-        ladder = _start(20, jax.random.key(0), path, (start,))
+        ladder = _start(jax.random.key(0), path, (start,))
         same = np.asarray(jnp.mean(ladder.positions[:, 0] > 0, axis=-1))
         apart = np.asarray(jnp.abs(jnp.diff(ladder.positions, axis=0)).max(axis=(1, 2)))
     assert np.all(np.abs(same - 0.5) < 4 * 0.5 / np.sqrt(40))
@@ -186,10 +192,11 @@ def test_annealing_forgets_the_start():
 
 
 def test_number_of_rungs_grows_with_outputs_and_cold():
-    few = n_rungs(posterior())
-    assert n_rungs(posterior(n_inputs=16)) > few
-    assert n_rungs(posterior(temperature=1e-4)) > few
-    assert tempered(few).replicas == few
+    few, more, colder = (
+        TEMPERED.replicas(path_of(p)) for p in (posterior(), posterior(n_inputs=16), posterior(temperature=1e-4))
+    )
+    assert more > few
+    assert colder > few
 
 
 @pytest.mark.parametrize(

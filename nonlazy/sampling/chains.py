@@ -16,11 +16,10 @@ from jaxtyping import Array, Float, Int
 
 from nonlazy.compilation import COMPILER_OPTIONS
 from nonlazy.errors import InputError
-from nonlazy.posterior import Network, Plain, Position, Reduced
+from nonlazy.posterior import Network, Position
 from nonlazy.sampling import adaptation
-from nonlazy.sampling.method import Density, Info, Method
+from nonlazy.sampling.method import Info, Method, NetworkDensity
 from nonlazy.sampling.recording import record
-from nonlazy.sampling.tempered import Path
 
 Buffers = dict[str, Array]
 
@@ -54,7 +53,7 @@ class Sampler(NamedTuple):
     into pieces.
     """
 
-    density: Reduced | Plain | Path
+    density: NetworkDensity
     method: Method
     schedule: Schedule
     keep: tuple[str, ...]
@@ -85,7 +84,7 @@ class Sampler(NamedTuple):
         jax.block_until_ready(_log_densities(self.density, chains.chains.position))
         step_size = adaptation.current(chains.step_size, jnp.asarray(True))
         steps = max(int(self.method.n_steps(self.key, step_size)), 1)
-        return (time.perf_counter() - began) * steps * self.method.replicas
+        return (time.perf_counter() - began) * steps * self.method.replicas(self.density)
 
     def record_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of the values of one draw of all chains, by name."""
@@ -114,25 +113,25 @@ class Sampler(NamedTuple):
 
 
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)
-def _log_densities(density: Reduced | Plain | Path, positions: Position) -> tuple[Float[Array, " chains"], Position]:
+def _log_densities(density: NetworkDensity, positions: Position) -> tuple[Float[Array, " chains"], Position]:
     """Log density and its gradient at the position of each chain."""
     return jax.vmap(jax.value_and_grad(density.log_density))(positions)
 
 
 @partial(jax.jit, static_argnames="method", compiler_options=COMPILER_OPTIONS)
-def _start(density: Density, keys: Array, positions: Position, *, method: Method) -> Any:
+def _start(density: NetworkDensity, keys: Array, positions: Position, *, method: Method) -> Any:
     return jax.vmap(lambda key, position: method.start(key, density, position))(keys, positions)
 
 
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)
-def _networks(density: Reduced | Plain | Path, keys: Array, positions: Position) -> Network:
+def _networks(density: NetworkDensity, keys: Array, positions: Position) -> Network:
     return jax.vmap(density.network)(keys, positions)
 
 
 # The buffers are large and overwritten: donating them saves a copy at each call.
 @partial(jax.jit, static_argnames=("method", "keep"), donate_argnames="buffers", compiler_options=COMPILER_OPTIONS)
 def _advance(
-    density: Reduced | Plain | Path,
+    density: NetworkDensity,
     key: Array,
     schedule: Schedule,
     chains: Chains,
@@ -159,7 +158,7 @@ def _advance(
 
 
 def _transition(
-    density: Reduced | Plain | Path, method: Method, warmup: Int[Array, ""] | int, key: Array, chains: Chains
+    density: NetworkDensity, method: Method, warmup: Int[Array, ""] | int, key: Array, chains: Chains
 ) -> tuple[Chains, dict[str, Array]]:
     """One transition of every chain, the step size tuned if the warm-up lasts; and its statistics, by name."""
     warming_up = chains.iteration < warmup
@@ -186,7 +185,7 @@ def _transition(
 
 
 def _write(
-    density: Reduced | Plain | Path,
+    density: NetworkDensity,
     keep: tuple[str, ...],
     key: Array,
     chains: Chains,

@@ -17,24 +17,23 @@ from xarray import DataTree
 
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError, SamplingWarning
-from nonlazy.posterior import Plain, Position, Posterior, Reduced
+from nonlazy.posterior import Position, Posterior
 from nonlazy.sampling.chains import Sampler, Schedule
 from nonlazy.sampling.checkpoint import Checkpoint
 from nonlazy.sampling.diagnostics import diagnose
 from nonlazy.sampling.hmc import HMC
 from nonlazy.sampling.mala import MALA
 from nonlazy.sampling.mclmc import MCLMC
-from nonlazy.sampling.method import Method
+from nonlazy.sampling.method import Method, NetworkDensity
 from nonlazy.sampling.nuts import NUTS
 from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
 from nonlazy.sampling.result import to_tree
 from nonlazy.sampling.run import Run
-from nonlazy.sampling.tempered import Path, make_path, n_rungs, tempered
+from nonlazy.sampling.tempered import TEMPERED
 from nonlazy.theory import solve
 from nonlazy.validation import integer, one_of
 
-# The number of rungs of a ladder depends on the posterior.
-METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC)} | {"tempered": None}
+METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC, TEMPERED)}
 # All weights together form funnels: where readout weights are small, hidden weights are large and the fit confines them to
 # a narrow valley. Steps tuned to the usual acceptance never enter it: the kernels' tails are cut, and R-hat does not show it.
 PLAIN_ACCEPTANCE = 0.95
@@ -102,10 +101,8 @@ def sample(
     )
     integer("seed", seed, 0)
     kept = check_keep(keep)
-    chosen = choose_method(method, parametrization, posterior)
-    density = jax.device_put(
-        make_path(posterior, seed, progress) if method == "tempered" else posterior.density(parametrization)
-    )
+    chosen = choose_method(method, parametrization)
+    density = jax.device_put(chosen.prepare(posterior, posterior.density(parametrization), seed, progress))
     sampler = Sampler(density, chosen, schedule, kept, jax.random.key(seed))
     if isinstance(start, str) and start == "theory":
         positions = theory_positions(posterior, parametrization, chains, seed, progress)
@@ -132,19 +129,15 @@ def sample(
     return tree
 
 
-def choose_method(name: str, parametrization: str, posterior: Posterior) -> Method:
+def choose_method(name: str, parametrization: str) -> Method:
     """The method of this name, its steps tuned to the parametrization."""
     method = METHODS[one_of("method", name, METHODS)]
-    if method is None:
-        if parametrization != "reduced":
-            raise InputError(f"method {name!r} needs parametrization 'reduced', got {parametrization!r}.")
-        return tempered(n_rungs(posterior))
     if parametrization == "plain":
         return method._replace(target_acceptance=max(method.target_acceptance, PLAIN_ACCEPTANCE))
     return method
 
 
-def first_positions(start: str | Sequence[ArrayLike], density: Reduced | Plain | Path, sampler: Sampler) -> Position:
+def first_positions(start: str | Sequence[ArrayLike], density: NetworkDensity, sampler: Sampler) -> Position:
     """First coordinates of all chains: drawn from the prior, or as given."""
     if isinstance(start, str):
         one_of("start", start, ("prior", "theory"))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from nonlazy.errors import InputError
 from nonlazy.kernels import block_means, class_averages
 from nonlazy.posterior import Position
+from nonlazy.sampling.method import NetworkDensity
 
 DEFAULT_KEEP = ("readout", "kernel_blocks", "class_activity", "predictions")
 
@@ -52,7 +53,7 @@ def check_keep(keep: Any) -> tuple[str, ...]:
     return tuple(name for name in CHOICES if name in names)
 
 
-def record(density: Any, key: Array, position: Position, keep: tuple[str, ...]) -> Record:
+def record(density: NetworkDensity, key: Array, position: Position, keep: tuple[str, ...]) -> Record:
     """The kept values of one draw; readout and test noise are drawn exactly given the hidden coordinates."""
     model, task = density.model, density.task
     key_network, key_noise = jax.random.split(key)

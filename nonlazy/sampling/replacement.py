@@ -23,10 +23,9 @@ from nonlazy.posterior.likelihood import cholesky_of_covariance
 from nonlazy.sampling.path import Rung
 from nonlazy.theory.symmetric import SymmetricData
 from nonlazy.theory.symmetric.dual import LastLayer
+from nonlazy.theory.symmetric.ensemble import INFLATION
 
 N_CELLS = 256
-# Gaussians around the branches, wider than the curvature says.
-INFLATION = 1.15
 # Share of fields proposed all over the place: a neuron far from all branches, in a code that the theory lacks, must have a
 # density among the proposals, or it would hardly ever be given up.
 ANYWHERE = 0.02

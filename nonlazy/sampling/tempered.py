@@ -9,7 +9,7 @@ replicas come from annealing on the hottest rung, where the start is forgotten, 
 from __future__ import annotations
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from nonlazy.compilation import double_precision
 from nonlazy.errors import ConvergenceError, InputError
 from nonlazy.model import Model
-from nonlazy.posterior import Network, Position, Posterior, Reduced
+from nonlazy.posterior import Network, Plain, Position, Posterior, Reduced
 from nonlazy.sampling.adaptation import RESTARTS
 from nonlazy.sampling.hmc import HMC
 from nonlazy.sampling.method import ChainState, Info, Method
@@ -44,12 +44,12 @@ REPLACEMENTS = 0.5
 
 
 class Path(NamedTuple):
-    """The posterior with what is known of it from the theory, and the highest temperature of the path."""
+    """The posterior with what is known of it from the theory, and temperatures of rungs, ascending, before they are tuned."""
 
     reduced: Reduced
     t: Float[Array, "P m"]
     law: NeuronLaw
-    hottest: float
+    temperatures: Float[Array, " K"]
 
     @property
     def model(self) -> Model:
@@ -104,20 +104,22 @@ class Ladder(NamedTuple):
 
 
 @double_precision
-def make_path(posterior: Posterior, seed: int, progress: bool = False) -> Path:
+def make_path(posterior: Posterior, density: Reduced | Plain, seed: int = 0, progress: bool = False) -> Path:
     """The path of a posterior, from the solution of its theory.
 
     Raises:
         InputError: a network or data for which neurons cannot be drawn from the theory's law.
     """
     model = posterior.model
+    if not isinstance(density, Reduced):
+        raise InputError("method 'tempered' needs parametrization 'reduced', got 'plain'.")
     if model.depth > 1 or model.regime != "nonlazy":
         raise InputError(
             "method 'tempered' needs a nonlazy network with one hidden layer, got depth "
             f"{model.depth}, regime {model.regime!r}."
         )
     data = symmetric_data(posterior)
-    if data is None or posterior.reduced.first_layer.factor.ndim > 1:
+    if data is None or density.first_layer.factor.ndim > 1:
         raise InputError(
             "method 'tempered' needs orthogonal inputs, X X^T / N0 diagonal and constant in each class, as in "
             "nonlazy.tasks.orthogonal; got others."
@@ -127,30 +129,28 @@ def make_path(posterior: Posterior, seed: int, progress: bool = False) -> Path:
     while True:
         try:
             law = neuron_law(data, t[np.unique(data.labels, return_index=True)[1]], seed)
-            return Path(posterior.reduced, jnp.asarray(t), law, _hottest(posterior))
+            return Path(density, jnp.asarray(t), law, jnp.asarray(_temperatures(posterior)))
         except ConvergenceError:
             # A theory with corrections in P / N may have a t at which no law of independent neurons exists; any t is valid.
             t = SHRINKAGE * t
 
 
-def n_rungs(posterior: Posterior) -> int:
-    """Number of rungs: their distance in log T shrinks as the number of outputs grows."""
-    distance = RUNG_DISTANCE / math.sqrt(posterior.task.targets.size)
-    return max(math.ceil(math.log(_hottest(posterior) / posterior.temperature) / distance), 2)
-
-
-def _hottest(posterior: Posterior) -> float:
+def _temperatures(posterior: Posterior) -> Float[np.ndarray, " K"]:
+    """In geometric progression; distances in log T shrink as the number of outputs grows."""
     model = posterior.model
     variance = posterior.readout_variance * model.output_scale**2 * model.width * posterior.task.n_inputs
-    return max(HOTTEST * variance, 10 * posterior.temperature)
+    hottest = max(HOTTEST * variance, 10 * posterior.temperature)
+    distance = RUNG_DISTANCE / math.sqrt(posterior.task.targets.size)
+    n_rungs = max(math.ceil(math.log(hottest / posterior.temperature) / distance), 2)
+    return np.geomspace(posterior.temperature, hottest, n_rungs)
 
 
-def _start(rungs: int, key: Array, path: Path, position: Position) -> Ladder:
-    """Replicas from annealing, temperatures in geometric progression.
+def _start(key: Array, path: Path, position: Position) -> Ladder:
+    """Replicas from annealing.
 
     A start in other codes than the path's would survive in the cold half of the ladder: its replicas cannot climb.
     """
-    temperatures = jnp.geomspace(path.temperature, path.hottest, rungs)
+    temperatures, rungs = path.temperatures, len(path.temperatures)
     step_size, n_steps = jnp.asarray(ANNEALING_STEP_SIZE), jnp.asarray(LEAPFROGS[0])
 
     def rest(key: Array, x: Float[Array, "R N"], temperature: Float[Array, ""], n: int) -> Float[Array, "R N"]:
@@ -250,10 +250,18 @@ def _few(key: Array, step_size: Float[Array, ""]) -> Int[Array, ""]:
     return jax.random.randint(key, (), *LEAPFROGS)
 
 
-STATISTICS = ("exchange_rate", "replacement_rate", "round_trips")
+def _n_rungs(path: Path) -> int:
+    return len(path.temperatures)
 
 
-@lru_cache
-def tempered(rungs: int) -> Method:
-    """The method with this number of rungs."""
-    return Method("tempered", _step, _few, 0.75, partial(_start, rungs), _tune, rungs, STATISTICS)
+TEMPERED = Method(
+    "tempered",
+    _step,
+    _few,
+    target_acceptance=0.75,
+    prepare=make_path,
+    start=_start,
+    tune=_tune,
+    replicas=_n_rungs,
+    statistics=("exchange_rate", "replacement_rate", "round_trips"),
+)
