@@ -19,8 +19,7 @@ from scipy.stats import multivariate_normal, ortho_group
 
 import nonlazy as nl
 from nonlazy.errors import ConvergenceError, InputError
-from nonlazy.theory import linear
-from nonlazy.theory.linear import solve_linear
+from nonlazy.theory.linear import minimum, solve_linear
 
 pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.DataWarning")
 
@@ -318,8 +317,8 @@ def test_solution_minimizes_the_free_energy_of_all_layers(depth, temperature):
 def test_derivatives_of_the_free_energy():
     """Gradient and Hessian by log Q_1 against finite differences, also for eigenvalues that nearly agree."""
     rng = np.random.default_rng(0)
-    data = linear._data(random_problem(0, 5, 3, 2, 0.09))
-    directions = linear._symmetric_basis(3)
+    data = data_of(random_problem(0, 5, 3, 2, 0.09))
+    directions = symmetric_basis(3)
     targets = rng.standard_normal((5, 3))
     for q in ([1.0, 2.5, 0.3], [1.0, 1.0, 0.001], [1.0, 1 + 1e-6, 1 + 2e-6], [1.0, 50, 50 + 1e-6]):
 
@@ -329,12 +328,12 @@ def test_derivatives_of_the_free_energy():
 
         q, shift, h = np.array(q), 1e-4 * np.eye(6), 1e-4
         slope = [(value(a) - value(-a)) / (2 * h) for a in shift]
-        expected = np.einsum("ij,pij->p", linear._stretch(q) * linear._gradient(data, q, targets), directions)
+        expected = np.einsum("ij,pij->p", stretch(q) * gradient_of(data, q, targets), directions)
         np.testing.assert_allclose(slope, expected, atol=1e-6)
         bent = [
             [(value(a + b) - value(a - b) - value(b - a) + value(-a - b)) / (4 * h**2) for a in shift] for b in shift
         ]
-        np.testing.assert_allclose(bent, linear._hessian(data, q, targets, directions), atol=1e-5)
+        np.testing.assert_allclose(bent, hessian_of(data, q, targets, directions), atol=1e-5)
 
 
 # --- limits and reference values ------------------------------------------------------------------
@@ -495,7 +494,7 @@ def test_of_two_minima_the_lower_is_returned():
     found = []
     for nt in (0.5, 1.3, 1.4, 1.6, 1.7):
         problem = orthogonal(np.full((40, 1), 0.8), 80, nt / 80, 0.01, (1.0,) * 3)
-        solution, data = solve_linear(problem), linear._data(problem)
+        solution, data = solve_linear(problem), data_of(problem)
         q = np.geomspace(1e-4, 1e3, 8001)
         values = np.array([data.free_energies(np.array([x]), data.targets)[0] for x in q])
         minima = np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] < values[2:])) + 1
@@ -542,6 +541,6 @@ def test_bad_arguments_are_refused():
 
 
 def test_failure_to_converge_is_an_error_with_advice(monkeypatch):
-    monkeypatch.setattr(linear, "MAX_STEPS", 1)
+    monkeypatch.setattr(minimum, "MAX_STEPS", 1)
     with pytest.raises(ConvergenceError, match=r"relative gradient of .*raise the temperature"):
         solve_linear(random_problem(2, 10, 4, 3, 0.3))
