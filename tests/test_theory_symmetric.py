@@ -22,12 +22,13 @@ import nonlazy as nl
 from nonlazy.activations import resolve
 from nonlazy.theory.symmetric import SymmetricData, solve_symmetric, symmetric_data
 from nonlazy.theory.symmetric.data import SymmetricKernel, project
-from nonlazy.theory.symmetric.deep import Nodes, Passes, _path, conjugate_of, kernel_of
 from nonlazy.theory.symmetric.dual import LastLayer, root, spread_of
 from nonlazy.theory.symmetric.ensemble import propose, weigh
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.modes import code_starts, find_modes
+from nonlazy.theory.symmetric.passes import Nodes, Passes, conjugate_of, kernel_of
 from nonlazy.theory.symmetric.rays import asymptotic_slopes, find_rays
+from nonlazy.theory.symmetric.saddle import _path
 from nonlazy.theory.symmetric.tilted import GridTooShortError, draw_tilted, make_grid, tilted
 
 pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.DataWarning")

@@ -60,6 +60,14 @@ class SymmetricData(NamedTuple):
         return self._replace(weight_variances=self.weight_variances[:depth])
 
 
+def fractions_of_inputs(first: float) -> list[float]:
+    """From a first fraction of the inputs, four times as many at each step, to all of them."""
+    fractions = [min(first, 1.0)]
+    while fractions[-1] < 1:
+        fractions.append(min(4 * fractions[-1], 1.0))
+    return fractions
+
+
 def symmetric_data(posterior: Posterior) -> SymmetricData | None:
     """The class-symmetric form of a posterior's data, or None if they do not have it."""
     task, model = posterior.task, posterior.model

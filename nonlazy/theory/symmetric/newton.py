@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Float
 
 from nonlazy.errors import ConvergenceError
+from nonlazy.theory.symmetric.data import fractions_of_inputs
 from nonlazy.theory.symmetric.dual import N_NODES, LastLayer, Point
 from nonlazy.theory.symmetric.ensemble import Proposal
 from nonlazy.theory.symmetric.rays import Rays
 
-# Inputs in all classes together, not necessarily whole ones.
+# Inputs in all classes together, not necessarily whole ones, with which the way begins.
 FIRST_INPUTS = 2.0
-MORE_INPUTS = 4.0
 # Growth along rays with which a number of inputs may begin; 1 is the end of the domain.
 MAX_GROWTH = 0.99
 FIRST_BARRIER = 1e-2
@@ -230,13 +230,12 @@ def _from_guess(layer: LastLayer, t: Float[np.ndarray, "C m"]) -> Climb | None:
 
 def _from_few_inputs(layer: LastLayer) -> Climb:
     """A climb that came near the maximum from t = 0, on the way to all inputs."""
-    inputs, n_inputs = FIRST_INPUTS, float(layer.data.counts.sum())
-    t, few = np.zeros_like(layer.data.targets), layer.with_fewer_inputs(min(inputs / n_inputs, 1.0))
+    first, *rest = fractions_of_inputs(FIRST_INPUTS / float(layer.data.counts.sum()))
+    t, few = np.zeros_like(layer.data.targets), layer.with_fewer_inputs(first)
     climb = Climb(few, t, layer.data.width_temperature, few.propose_coarsely(t), MAX_STEPS)
     climb.approach()
-    while inputs < n_inputs:
-        inputs = min(MORE_INPUTS * inputs, n_inputs)
-        climb.switch(layer.with_fewer_inputs(inputs / n_inputs))
+    for fraction in rest:
+        climb.switch(layer.with_fewer_inputs(fraction))
         climb.approach()
     return climb
 

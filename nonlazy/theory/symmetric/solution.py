@@ -11,11 +11,12 @@ from jaxtyping import Float
 from nonlazy.codes import activity_threshold, neuron_codes
 from nonlazy.theory.neurons import Branch, OutlierNeurons
 from nonlazy.theory.symmetric.data import SymmetricData, SymmetricKernel
-from nonlazy.theory.symmetric.deep import Saddle, kernel_of, solve_saddle
 from nonlazy.theory.symmetric.dual import N_NODES, LastLayer
 from nonlazy.theory.symmetric.ensemble import Ensemble
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.newton import solve_dual
+from nonlazy.theory.symmetric.passes import Saddle, kernel_of
+from nonlazy.theory.symmetric.saddle import solve_saddle
 from nonlazy.theory.symmetric.tilted import draw_tilted
 
 # Squared outlier activity per input, relative to the last layer's kernel, that counts as an outlier at all.
