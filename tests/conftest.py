@@ -27,6 +27,12 @@ def few_compiled_programs(request):
         jax.clear_caches()
 
 
+@pytest.fixture
+def in_double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(scope="session")
 def task():
     """Toy task with test inputs."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import assert_close, z_score
+from jax.scipy.special import logsumexp
 
 import nonlazy as nl
 import nonlazy.sampling.run as run_module
@@ -18,7 +19,7 @@ from nonlazy.sampling.replacement import (
     neuron_law,
     replace,
 )
-from nonlazy.sampling.tempered import TEMPERED, _start, _tune, make_path
+from nonlazy.sampling.tempered import TEMPERED, _start, _tune, exchange, make_path
 from nonlazy.theory.symmetric import solve_symmetric, symmetric_data
 
 pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
@@ -28,6 +29,11 @@ def posterior(activation="erf", n_inputs=4, width=3, temperature=0.05, ratios=(0
     return nl.Posterior(
         nl.Model(activation=activation, width=width, **model), nl.tasks.orthogonal(n_inputs, ratios), temperature
     )
+
+
+def in_code(labels, code, width):
+    """Coordinates of a network whose neurons all have one code."""
+    return np.where(np.array(code)[labels] == 1, 1.0, -1.0)[:, None] * np.ones((len(labels), width))
 
 
 def path_of(posterior):
@@ -132,17 +138,48 @@ def test_tiny_networks(activation):
     )
 
 
+def test_exchange_keeps_the_law_on_each_rung():
+    """Pairs of networks drawn from two rungs that differ much: their laws are the same after an exchange."""
+    temperatures, n = (0.1, 3.0), 20_000
+    with jax.enable_x64(True):
+        # Any t is valid, and without the theory's the targets stay, so that the rungs' kernels differ.
+        path = path_of(posterior(temperature=temperatures[0]))
+        path = path._replace(t=jnp.zeros_like(path.t))
+        pool = jax.random.normal(jax.random.key(3), (400_000, 4, 3))
+        pairs = []
+        for i, temperature in enumerate(temperatures):
+            rung = path.rung(jnp.asarray(temperature))
+            log_weights = jax.vmap(lambda z, rung=rung: rung.log_likelihood((z,)))(pool)
+            assert float(jnp.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights))) > 10_000
+            weights = jnp.exp(log_weights - logsumexp(log_weights))
+            pairs.append(pool[jax.random.choice(jax.random.key(i), len(pool), (n,), p=weights)])
+        before = jnp.stack(pairs, axis=1)
+
+        def exchanged(key, pair):
+            source, probability = exchange(key, path, pair, jnp.asarray(temperatures), 0)
+            return pair[source], probability
+
+        after, probability = jax.vmap(exchanged)(jax.random.split(jax.random.key(9), n), before)
+        kernels = [np.asarray(jnp.einsum("nkia,nkja->nkij", *(2 * [path.model.phi(z)]))) for z in (before, after)]
+    assert 0.05 < np.asarray(probability).mean() < 0.95
+    change = kernels[1] - kernels[0]
+    z = change.mean(axis=0) / (change.std(axis=0) / np.sqrt(n))
+    assert_close({f"rung {k} {i},{j}": z[k, i, j] for k in range(2) for i in range(4) for j in range(i + 1)})
+    # The two rungs could be told apart.
+    apart = np.abs(kernels[0][:, 0].mean(0) - kernels[0][:, 1].mean(0)) / (kernels[0].std(axis=(0, 1)) / np.sqrt(n))
+    assert apart.max() > 20
+
+
 def test_chains_forget_the_code_they_began_in():
-    """From all neurons in one code, which plain HMC keeps for ever, to the theory's codes."""
-    frozen = posterior(n_inputs=24, width=40, temperature=1e-4)
-    labels = frozen.task.labels
-    one = np.where(labels[:, None] == 0, 1.0, -1.0) * np.ones((24, 40))
-    other = -one
+    """From all neurons in one code, one that the theory lacks and one that it has, to the theory's codes."""
+    frozen = posterior(n_inputs=24, width=40, temperature=1e-4, ratios=(0.5, 0.25, 0.25))
+    one, other = (in_code(frozen.task.labels, code, 40) for code in ([0, 0, 1], [0, 1, 1]))
     start = (np.stack([one, other]),)
     tree = nl.sample(frozen, chains=2, warmup=80, draws=160, method="tempered", start=start, progress=False)
-    fractions = nl.code_fractions(tree)
-    assert np.abs(fractions.sel(chain=0) - fractions.sel(chain=1)).sum() / 2 < 0.1
     expected = {"".join(map(str, branch.code)): branch.probability for branch in nl.solve(frozen).codes}
+    fractions = nl.code_fractions(tree)
+    fractions = fractions.reindex(code=sorted({*expected, *fractions.code.values}), fill_value=0)
+    assert np.abs(fractions.sel(chain=0) - fractions.sel(chain=1)).sum() / 2 < 0.1
     for code, fraction in expected.items():
         assert float(fractions.sel(code=code).mean()) == pytest.approx(fraction, abs=0.08)
     assert float(tree["sample_stats"]["round_trips"][:, -1].min()) > 0
@@ -180,15 +217,19 @@ def test_rungs_are_spaced_by_their_rejections():
 
 
 def test_annealing_forgets_the_start():
-    """Neurons that all have one code are replaced on the hottest rung, and every rung gets a replica of its own."""
+    """Neurons in a code that the theory lacks are all replaced on the hottest rung, and every rung has a replica of its own."""
     with jax.enable_x64(True):
-        path = path_of(posterior(n_inputs=24, width=40, temperature=1e-4))
-        start = jnp.where(path.task.labels[:, None] == 0, 1.0, -1.0) * jnp.ones((24, 40))
-        ladder = _start(jax.random.key(0), path, (start,))
-        same = np.asarray(jnp.mean(ladder.positions[:, 0] > 0, axis=-1))
-        apart = np.asarray(jnp.abs(jnp.diff(ladder.positions, axis=0)).max(axis=(1, 2)))
-    assert np.all(np.abs(same - 0.5) < 4 * 0.5 / np.sqrt(40))
-    assert apart.min() > 0
+        path = path_of(posterior(n_inputs=60, width=40, temperature=1e-5, ratios=(0.5, 0.25, 0.25)))
+        # The heavy branches alone, as at large P, and the broad proposals, which are the last.
+        law, kept = path.law, jnp.append(jnp.flatnonzero(path.law.log_weights[:-1] > np.log(0.1)), -1)
+        fields = ("places", "log_weights", "roots", "whitening")
+        path = path._replace(law=law._replace(**{name: getattr(law, name)[kept] for name in fields}))
+        start = jnp.asarray(in_code(path.task.labels, [0, 0, 1], 40))
+        positions = np.asarray(_start(jax.random.key(0), path, (start,)).positions)
+    classes = np.eye(3)[path.task.labels]
+    codes = np.einsum("pc,kpn->knc", classes / classes.sum(axis=0), positions > 0) > 0.5
+    assert np.mean(np.all(codes == [False, False, True], axis=-1)) < 0.1
+    assert np.abs(np.diff(positions, axis=0)).max(axis=(1, 2)).min() > 0
 
 
 def test_number_of_rungs_grows_with_outputs_and_cold():

@@ -185,20 +185,13 @@ def _step(
     key_moves, key_exchange = jax.random.split(key)
     moves = jax.vmap(partial(_move, path, step_size, n_steps))
     positions, info, replaced = moves(jax.random.split(key_moves, rungs), ladder.positions, ladder.temperatures)
-    likelihoods = jax.vmap(lambda x, temperature: path.rung(temperature).log_likelihood((x,)))
-    here = likelihoods(positions, ladder.temperatures)
-    above = likelihoods(positions[:-1], ladder.temperatures[1:])
-    below = likelihoods(positions[1:], ladder.temperatures[:-1])
-    log_ratio = above + below - here[:-1] - here[1:]
-    turn = jnp.arange(rungs - 1) % 2 == ladder.transitions % 2
-    exchanged = turn & (jnp.log(jax.random.uniform(key_exchange, (rungs - 1,))) < log_ratio)
-    source = jnp.arange(rungs).at[:-1].add(exchanged.astype(int)).at[1:].add(-exchanged.astype(int))
+    source, probability = exchange(key_exchange, path, positions, ladder.temperatures, ladder.transitions % 2)
     positions, was_hottest = positions[source], ladder.was_hottest[source].at[-1].set(True)
     moved = Ladder(
         positions,
         path.log_density((positions[0],)),
         ladder.temperatures,
-        ladder.rejections + 1 - jnp.minimum(jnp.exp(log_ratio), 1),
+        ladder.rejections + 1 - probability,
         ladder.transitions + 1,
         was_hottest.at[0].set(False),
         ladder.round_trips + was_hottest[0],
@@ -207,8 +200,26 @@ def _step(
         jnp.mean(info.acceptance_rate),
         info.diverging[0],
         n_steps * rungs,
-        (jnp.mean(jnp.minimum(jnp.exp(log_ratio), 1)), jnp.mean(replaced), moved.round_trips.astype(float)),
+        (jnp.mean(probability), jnp.mean(replaced), moved.round_trips.astype(float)),
     )
+
+
+def exchange(
+    key: Array,
+    path: Path,
+    positions: Float[Array, "K R N"],
+    temperatures: Float[Array, " K"],
+    parity: Int[Array, ""] | int,
+) -> tuple[Int[Array, " K"], Float[Array, " K-1"]]:
+    """Exchanges between neighbouring rungs, pairs of this parity: the rung each replica comes from, and all probabilities."""
+    rungs = len(temperatures)
+    likelihoods = jax.vmap(lambda x, temperature: path.rung(temperature).log_likelihood((x,)))
+    here = likelihoods(positions, temperatures)
+    above, below = likelihoods(positions[:-1], temperatures[1:]), likelihoods(positions[1:], temperatures[:-1])
+    probability = jnp.minimum(jnp.exp(above + below - here[:-1] - here[1:]), 1)
+    accepted = jax.random.uniform(key, (rungs - 1,)) < probability
+    exchanged = (accepted & (jnp.arange(rungs - 1) % 2 == parity)).astype(int)
+    return jnp.arange(rungs).at[:-1].add(exchanged).at[1:].add(-exchanged), probability
 
 
 def _move(
