@@ -24,11 +24,13 @@ from nonlazy.io import load, save
 from nonlazy.kernels import kernel_blocks
 from nonlazy.model import Model
 from nonlazy.posterior import Posterior
+from nonlazy.representation import CodingScheme, coding_scheme
 from nonlazy.sampling import Diagnostics, diagnose, sample
 from nonlazy.theory import Theory, solve
 
 __all__ = [
     "CheckpointError",
+    "CodingScheme",
     "ConvergenceError",
     "DataWarning",
     "Diagnostics",
@@ -40,6 +42,7 @@ __all__ = [
     "SamplingWarning",
     "Theory",
     "code_fractions",
+    "coding_scheme",
     "diagnose",
     "kernel_blocks",
     "load",
