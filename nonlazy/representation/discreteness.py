@@ -49,12 +49,14 @@ def measure_discreteness(
     # The smallest ratio to the reference over k, for the data and for each member of the reference.
     smallest = np.sort((null - null.mean(axis=0)).min(axis=1))
 
-    def p_value(points):
-        return (1 + np.sum(smallest <= (_within(points, generator) - null.mean(axis=0)).min())) / (1 + SIMULATIONS)
+    def p_value(points: Float[np.ndarray, "neuron axis"]) -> float:
+        return float(
+            (1 + np.sum(smallest <= (_within(points, generator) - null.mean(axis=0)).min())) / (1 + SIMULATIONS)
+        )
 
     surrogates = [two_levels.measured_again(generator).contrast for _ in range(SURROGATES)]
     seen = [p_value(_principal_coordinates(surrogate, generator)) <= false_alarms for surrogate in surrogates]
-    return Discreteness(float(p_value(points)), float(np.mean(seen)))
+    return Discreteness(p_value(points), float(np.mean(seen)))
 
 
 def _principal_coordinates(

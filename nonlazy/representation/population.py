@@ -73,7 +73,14 @@ def measure(activations: np.ndarray, labels: Int[np.ndarray, " P"]) -> Populatio
     return Population(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _slice(activations, first, size, order, edges, counts):
+def _slice(
+    activations: np.ndarray,
+    first: int,
+    size: int,
+    order: Int[np.ndarray, " P"],
+    edges: Int[np.ndarray, " label"],
+    counts: Int[np.ndarray, " label"],
+) -> tuple[Float[np.ndarray, "neuron label"], Float[np.ndarray, "neuron label"]]:
     values = np.asarray(activations[:, first : first + size], dtype=float)[order]
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]

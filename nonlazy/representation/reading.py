@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
@@ -160,7 +161,7 @@ def _count(
     return tuple(sorted(found, key=lambda code: (-code.n_neurons, code.name)))
 
 
-def _error(statistic: Callable, population: Population, generator: np.random.Generator):
+def _error(statistic: Callable, population: Population, generator: np.random.Generator) -> Any:
     """Standard error of a statistic of class activities over other inputs and other neurons (bootstrap)."""
     n = len(population.activity)
     found = [

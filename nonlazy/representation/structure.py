@@ -42,7 +42,9 @@ def _statistics(
     return np.array([between.sum() / max(within.sum(), 1e-300), (between[alive] / within).max()])
 
 
-def _thinned(activations, labels, generator):
+def _thinned(
+    activations: np.ndarray, labels: Int[np.ndarray, " P"], generator: np.random.Generator
+) -> tuple[Float[np.ndarray, "p n"], Int[np.ndarray, " p"]]:
     inputs = np.arange(len(labels))
     if len(labels) > MOST_INPUTS:
         counts = np.bincount(labels)
