@@ -1,61 +1,157 @@
+"""The coding-scheme reader on populations whose scheme is known by construction."""
+
 import numpy as np
 import pytest
+from scipy import stats
 
 import nonlazy as nl
+from nonlazy.representation.population import measure
 
 LABELS = np.repeat([0, 1, 2], [20, 10, 10])
 CODES = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+NOISE = 0.3
 
 
-def _activations(class_activity, seed=1):
-    noise = np.random.default_rng(seed).standard_normal((len(LABELS), len(class_activity)))
-    return class_activity.T[LABELS] + 0.3 * noise
+def respond(class_activity, labels=LABELS, noise=NOISE, seed=1):
+    """Responses of neurons to single inputs: class activity and independent noise."""
+    values = np.random.default_rng(seed).standard_normal((len(labels), len(class_activity)))
+    return class_activity.T[labels] + noise * values
 
 
-def _population(scheme):
-    generator = np.random.default_rng(0)
+def population(scheme, n_neurons=60, seed=0):
+    generator = np.random.default_rng(seed)
     if scheme == "none":
-        return np.zeros((60, 3))
+        return np.zeros((n_neurons, 3))
     if scheme == "analog":
-        return generator.standard_normal((60, 3))
+        return generator.standard_normal((n_neurons, 3))
     if scheme == "redundant":
-        return CODES[np.arange(60) % 3].astype(float)
-    return np.concatenate([5 * np.eye(3), np.zeros((57, 3))])
+        return CODES[np.arange(n_neurons) % 3].astype(float)
+    return np.concatenate([5 * np.eye(3), np.zeros((n_neurons - 3, 3))])
 
 
 @pytest.mark.parametrize("scheme", ["none", "analog", "redundant", "sparse"])
-def test_each_scheme_is_read_at_any_scale(scheme):
-    activations = _activations(_population(scheme))
+def test_each_scheme_is_read_at_any_scale_and_offset(scheme):
+    activations = respond(population(scheme))
     assert nl.coding_scheme(activations, LABELS).name == scheme
-    assert nl.coding_scheme(1e6 * activations, LABELS.astype(str)).name == scheme
+    assert nl.coding_scheme(1e-6 * (activations + 3), LABELS.astype(str)).name == scheme
 
 
-def test_codes_and_coding_neurons_are_those_of_the_population():
-    found = nl.coding_scheme(_activations(_population("redundant")), LABELS)
+def test_codes_go_with_neurons_and_classes():
+    activity, shuffle = population("redundant"), np.random.default_rng(3).permutation(60)
+    found = nl.coding_scheme(respond(activity)[:, shuffle], LABELS)
+    assert np.array_equal(found.neuron_codes, activity[shuffle].astype(bool))
     assert {code.code: code.n_neurons for code in found.codes} == {(0, 1, 1): 20, (1, 0, 1): 20, (1, 1, 0): 20}
-    sparse = nl.coding_scheme(_activations(_population("sparse")), LABELS)
-    assert sparse.coding_neurons.tolist() == [0, 1, 2]
-    assert len(sparse.to_frame()) == 60
-    assert "sparse" in str(sparse)
+    # Resampled neurons are in a code a binomial number of times.
+    assert found.codes[0].error == pytest.approx(np.sqrt(1 / 3 * 2 / 3 / 60), rel=0.25)
 
 
-def test_too_few_inputs_are_undecided():
-    labels = np.array([0, 0, 1, 1])
-    assert nl.coding_scheme(np.random.default_rng(0).standard_normal((4, 30)), labels).name == "undecided"
+def test_few_neurons_carry_a_sparse_scheme():
+    found = nl.coding_scheme(respond(population("sparse")), LABELS)
+    assert found.coding_neurons.tolist() == [0, 1, 2]
+    # Three equal neurons; resampling takes 0 to 6 of them, as a rule.
+    assert found.evidence.participation_ratio == pytest.approx(3, rel=0.05)
+    assert 1 < found.evidence.participation_error < 2.5
+    frame = found.to_frame()
+    assert frame.loc[frame["coding"], "code"].tolist() == ["100", "010", "001"]
+    assert "sparse" in str(found)
+
+
+def test_signal_variance_is_unbiased():
+    activity, seeds = population("analog", n_neurons=10), range(400)
+    found = [measure(respond(activity, noise=2.0, seed=seed), LABELS).signal_variance.sum() for seed in seeds]
+    truth = activity.var(axis=1).sum()
+    assert abs(np.mean(found) - truth) < 4 * np.std(found, ddof=1) / np.sqrt(len(found))
+
+
+def test_slices_of_inputs_give_the_means_and_errors_of_the_whole(monkeypatch):
+    monkeypatch.setattr("nonlazy.representation.population.SLICE", 7 * 60)
+    shuffled = np.random.default_rng(0).permutation(LABELS)
+    activations = respond(population("analog"), shuffled)
+    found = measure(activations, shuffled)
+    for c in range(3):
+        inputs = activations[shuffled == c]
+        np.testing.assert_allclose(found.activity[:, c], inputs.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(found.noise[:, c], stats.sem(inputs) ** 2, rtol=1e-10)
+
+
+def test_random_labels_are_seldom_taken_for_structure():
+    trials = 100
+    alarms = sum(
+        nl.coding_scheme(respond(population("none", n_neurons=20), seed=seed), LABELS).name != "none"
+        for seed in range(trials)
+    )
+    # More than this happens in one of 10 000 cases at the stated rate of 1 %.
+    assert alarms <= stats.binom.isf(1e-4, trials, 0.01)
+
+
+def test_one_code_for_all_neurons_is_redundant():
+    found = nl.coding_scheme(respond(np.tile([1.0, 1.0, 0.0], (30, 1))), LABELS)
+    assert found.name == "redundant"
+    assert [code.name for code in found.codes] == ["110"]
+
+
+def test_copies_of_neurons_do_not_make_codes():
+    assert nl.coding_scheme(np.tile(respond(population("analog", n_neurons=30)), 8), LABELS).name == "analog"
+
+
+def test_dead_neurons_are_silent_ones():
+    activations = respond(population("sparse", n_neurons=6))
+    with_dead = np.concatenate([activations, np.full((len(LABELS), 60), 0.1)], axis=1)
+    found = nl.coding_scheme(with_dead, LABELS)
+    assert found.name == "sparse"
+    assert found.coding_neurons.tolist() == [0, 1, 2]
+    assert np.isfinite(found.selectivity).all()
+
+
+@pytest.mark.parametrize(
+    ("activations", "labels", "reason"),
+    [
+        (respond(np.zeros((30, 3)), np.array([0, 0, 1, 1])), np.array([0, 0, 1, 1]), "inputs are too few"),
+        (respond(population("redundant", n_neurons=6)), LABELS, "6 different neurons are too few"),
+        (respond(population("redundant"), noise=1.0), LABELS, "responses too noisy"),
+        (respond(population("analog", n_neurons=11), noise=0.7), LABELS, "discrete from continuous"),
+    ],
+)
+def test_what_the_data_cannot_tell_is_undecided(activations, labels, reason):
+    found = nl.coding_scheme(activations, labels)
+    assert found.name == "undecided"
+    assert reason in found.reason
+    assert found.codes == ()
 
 
 @pytest.mark.parametrize(
     ("activations", "labels", "message"),
     [
         (np.ones(4), [0, 0, 1, 1], "shape"),
-        (np.ones((4, 2)), [0, 0, 1, 1], "constant"),
-        (np.full((4, 2), np.nan), [0, 0, 1, 1], "finite"),
+        ([[1, 2], [3], [4], [5]], [0, 0, 1, 1], "different lengths"),
+        (np.full((4, 2), 0.1), [0, 0, 1, 1], "constant"),
+        (np.full((4, 2), np.nan), [0, 0, 1, 1], "finite, got nan for input 0, neuron 0"),
+        (1e200 * np.eye(4), [0, 0, 1, 1], "squares"),
         (np.eye(4), [0, 0, 0, 0], "two classes"),
         (np.eye(4), [0, 0, 0, 1], "two inputs"),
         (np.eye(4), [0, 1], "one entry"),
+        (np.eye(4), [0.0, 0.0, np.nan, 1.0], "labels must be finite"),
         (np.array([["a"] * 2] * 4), [0, 0, 1, 1], "real numbers"),
     ],
 )
 def test_bad_input_names_the_argument(activations, labels, message):
     with pytest.raises(nl.InputError, match=message):
         nl.coding_scheme(activations, labels)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
+@pytest.mark.parametrize(("activation", "scheme"), [("linear", "analog"), ("erf", "redundant"), ("relu", "sparse")])
+def test_draws_of_the_posterior_show_the_scheme_of_their_activation(activation, scheme):
+    task = nl.tasks.orthogonal(n_inputs=100, class_ratios=(0.5, 0.25, 0.25))
+    model = nl.Model(depth=1, width=100, activation=activation)
+    posterior = nl.Posterior(model, task, temperature=1e-5)
+    tree = nl.sample(posterior, chains=2, warmup=150, draws=5, progress=False, keep=("preactivations",))
+    last = tree["posterior"]["preactivations"].isel(draw=-1, layer=0)
+    phi = {
+        "linear": lambda z: z,
+        "erf": lambda z: stats.norm.cdf(z * np.sqrt(np.pi / 2)),
+        "relu": lambda z: z * (z > 0),
+    }
+    for chain in last.transpose("chain", "input", "neuron").values:
+        assert nl.coding_scheme(phi[activation](chain), task.labels).name == scheme

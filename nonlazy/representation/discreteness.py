@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from nonlazy.representation.population import Population
@@ -47,14 +46,14 @@ def measure_discreteness(
     width = np.sqrt(12) * points.std(axis=0)
     null = np.array([_within(width * (generator.random(points.shape) - 0.5), generator) for _ in range(SIMULATIONS)])
     # The smallest ratio to the reference over k, for the data and for each member of the reference.
-    smallest = np.sort((null - null.mean(axis=0)).min(axis=1))
+    smallest = (null - null.mean(axis=0)).min(axis=1)
 
     def p_value(points: Float[np.ndarray, "neuron axis"]) -> float:
         return float(
             (1 + np.sum(smallest <= (_within(points, generator) - null.mean(axis=0)).min())) / (1 + SIMULATIONS)
         )
 
-    surrogates = [two_levels.measured_again(generator).contrast for _ in range(SURROGATES)]
+    surrogates = [two_levels.with_errors(generator).contrast for _ in range(SURROGATES)]
     seen = [p_value(_principal_coordinates(surrogate, generator)) <= false_alarms for surrogate in surrogates]
     return Discreteness(p_value(points), float(np.mean(seen)))
 
@@ -72,6 +71,8 @@ def _principal_coordinates(
 
 def _within(points: Float[np.ndarray, "neuron axis"], generator: np.random.Generator) -> Float[np.ndarray, " k"]:
     """log w_k for each number of clusters that leaves three points to each."""
+    from sklearn.cluster import KMeans  # takes seconds to import
+
     total = max(((points - points.mean(axis=0)) ** 2).sum(), 1e-300)
     seed = int(generator.integers(2**31))
     sizes = [k for k in CLUSTERS if k <= len(points) // 3]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Bool, Float, Int
-from sklearn.cluster import KMeans
 
 from nonlazy.codes import neuron_codes
 from nonlazy.errors import InputError
@@ -16,7 +15,7 @@ from nonlazy.representation.population import Population, measure
 from nonlazy.representation.scheme import Code, CodingScheme, Evidence
 from nonlazy.representation.sharing import participation_ratio, sharing_p_value, weaker_half
 from nonlazy.representation.structure import permutation_p_values
-from nonlazy.representation.verdict import FALSE_ALARMS, differ, has_structure, verdict
+from nonlazy.representation.verdict import FALSE_ALARMS, has_structure, labels_matter, neurons_differ, verdict
 
 BOOTSTRAPS = 200
 
@@ -33,7 +32,8 @@ def coding_scheme(activations: ArrayLike, labels: ArrayLike, *, seed: int = 0) -
     3. Are the class activities clustered, more than points uniform in a box? Then the scheme is "redundant", else "analog",
        provided that activities with two levels would have been seen as clustered.
 
-    No step depends on the scale of the activations, on the order of inputs or neurons, or on the nonlinearity.
+    No test knows the nonlinearity or the scale of the activations, nor, but for the random numbers it draws, the order of
+    inputs or neurons.
 
     Args:
         activations: (n_inputs, n_neurons), of one layer of a network or of a recording; may be memory-mapped.
@@ -70,18 +70,17 @@ def coding_scheme(activations: ArrayLike, labels: ArrayLike, *, seed: int = 0) -
     levels = _two_levels(population.activity)
     evidence = _weigh(activations, index, population, within, levels, generator)
     name, reason = verdict(evidence, index, len(_distinct(population)))
-    codes = neuron_codes(population.activity, levels.mean())
-    if name not in ("redundant", "sparse"):
-        codes = np.zeros_like(codes)
+    has_codes = name in ("redundant", "sparse")
+    codes = neuron_codes(population.activity, levels.mean()) & has_codes
     return CodingScheme(
         name,
         reason,
         classes,
-        _count(codes, population, levels.mean(), generator) if name in ("redundant", "sparse") else (),
+        _count(codes, population, levels.mean(), generator) if has_codes else (),
         codes,
         _coding_neurons(name, codes, population),
         population.activity,
-        np.divide(population.strength, within, out=np.full(len(within), np.inf), where=within > 0),
+        _selectivity(population.signal_variance, within),
         evidence,
     )
 
@@ -97,29 +96,41 @@ def _weigh(
     """The figures of all three questions; later ones only where the earlier answers ask for them."""
     shared, single = permutation_p_values(activations, index, generator)
     distinct = population.choose(_distinct(population))
-    strength = population.strength
+    signal = population.signal_variance
     evidence = Evidence(
         min(1.0, 2 * shared),
         min(1.0, 2 * single),
         population.reliability,
-        float(strength.sum() / max(strength.sum() + within.sum(), 1e-300)),
-        participation_ratio(strength),
-        _error(participation_ratio, population, generator),
-        weaker_half(strength),
-        sharing_p_value(distinct, generator),
+        float(signal.sum() / max(signal.sum() + within.sum(), 1e-300)),
+        participation_ratio(signal),
+        float(_error(lambda again: participation_ratio(again.signal_variance), population, generator)),
+        weaker_half(signal),
+        np.nan,
         distinct.diversity,
         np.nan,
         np.nan,
     )
-    if not (has_structure(evidence) and evidence.sharing_p_value > FALSE_ALARMS and differ(evidence)):
+    if not labels_matter(evidence):
+        return evidence
+    evidence = evidence._replace(sharing_p_value=sharing_p_value(distinct, generator))
+    if not (has_structure(evidence) and evidence.sharing_p_value > FALSE_ALARMS and neurons_differ(evidence)):
         return evidence
     two_levels = distinct.with_activity(levels[neuron_codes(distinct.activity, levels.mean()).astype(int)])
     p_value, power = measure_discreteness(distinct, two_levels, FALSE_ALARMS, generator)
     return evidence._replace(discreteness_p_value=p_value, discreteness_power=power)
 
 
+def _selectivity(
+    signal: Float[np.ndarray, " neuron"], within: Float[np.ndarray, " neuron"]
+) -> Float[np.ndarray, " neuron"]:
+    """Signal over the variance within classes; a neuron without either has none, one without the latter is perfect."""
+    return np.divide(signal, within, out=np.where(signal > 0, np.inf, 0.0), where=within > 0)
+
+
 def _two_levels(activity: Float[np.ndarray, "neuron label"]) -> Float[np.ndarray, " 2"]:
     """Off and on: the centres of two clusters of class activities, all neurons and classes together."""
+    from sklearn.cluster import KMeans  # takes seconds to import
+
     values = activity.reshape(-1, 1)
     if np.ptp(values) == 0:
         return np.array([values[0, 0], values[0, 0]])
@@ -140,7 +151,7 @@ def _coding_neurons(
         return np.empty(0, dtype=int)
     if name in ("redundant", "sparse"):
         return np.flatnonzero(codes.any(axis=1) & ~codes.all(axis=1))
-    return np.flatnonzero(population.strength > population.chance)
+    return np.flatnonzero(population.signal_variance > population.noise_variance)
 
 
 def _count(
@@ -161,18 +172,24 @@ def _count(
     return tuple(sorted(found, key=lambda code: (-code.n_neurons, code.name)))
 
 
-def _error(statistic: Callable, population: Population, generator: np.random.Generator) -> Any:
+def _error(statistic: Callable[[Population], Any], population: Population, generator: np.random.Generator) -> Any:
     """Standard error of a statistic of class activities over other inputs and other neurons (bootstrap)."""
     n = len(population.activity)
-    found = [
-        statistic(population.measured_again(generator).choose(generator.integers(n, size=n))) for _ in range(BOOTSTRAPS)
-    ]
+    # Measured activities have one sampling error already; those drawn here have a second.
+    twice = Population(population.activity, 2 * population.noise)
+    found = []
+    for _ in range(BOOTSTRAPS):
+        again = twice.with_activity(population.with_errors(generator).activity)
+        found.append(statistic(again.choose(generator.integers(n, size=n))))
     # Half the distance of the quantiles one standard deviation apart: a few resamples without any coding neuron are far out.
     return np.diff(np.quantile(found, [0.159, 0.841], axis=0), axis=0)[0] / 2
 
 
 def _validated(activations: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, Int[np.ndarray, " P"]]:
-    values, names = np.asanyarray(activations), np.asarray(labels)
+    try:
+        values, names = np.asanyarray(activations), np.asarray(labels)
+    except ValueError:
+        raise InputError("activations and labels must be arrays, got rows of different lengths.") from None
     if values.ndim != 2 or 0 in values.shape:
         raise InputError(f"activations must have shape (n_inputs, n_neurons), got {values.shape}.")
     if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):

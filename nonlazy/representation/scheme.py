@@ -40,7 +40,7 @@ class Evidence(NamedTuple):
     class_share: share of the classes in the variance of single responses.
     participation_ratio, participation_error: number of neurons that share the task-related kernel.
     weaker_half: share of the task-related kernel in the weaker half of the neurons.
-    sharing_p_value: of as small a share in a Gaussian population.
+    sharing_p_value: of as small a share in a Gaussian population; NaN where labels do not matter.
     diversity: share of the variance of class activities between neurons that is not sampling error.
     discreteness_p_value: of as clustered activities in a continuous population; NaN where it was not needed.
     discreteness_power: how often that test would see two-level activities with these sampling errors.
@@ -106,9 +106,12 @@ class CodingScheme:
             + ", ".join(map(str, self.classes)),
             f"  class structure: p = {e.shared_p_value:.2g} (one neuron: {e.single_p_value:.2g}), "
             f"{100 * e.class_share:.1f} % of the variance, reliability of class activities {e.reliability:.2f}",
-            f"  shared by {e.participation_ratio:.1f} ± {e.participation_error:.1f} neurons (participation ratio); "
-            f"weaker half carries {100 * e.weaker_half:.1f} % (p = {e.sharing_p_value:.2g})",
         ]
+        if np.isfinite(e.sharing_p_value):
+            lines.append(
+                f"  shared by {e.participation_ratio:.1f} ± {e.participation_error:.1f} neurons (participation ratio); "
+                f"weaker half carries {100 * e.weaker_half:.1f} % (p = {e.sharing_p_value:.2g})"
+            )
         if np.isfinite(e.discreteness_p_value):
             lines.append(
                 f"  discrete class activities: p = {e.discreteness_p_value:.2g}, power {e.discreteness_power:.2f}"

@@ -21,17 +21,17 @@ READABLE = 0.9
 TRACE = 0.1
 
 
-def matter(evidence: Evidence) -> bool:
+def labels_matter(evidence: Evidence) -> bool:
     """Whether labels matter, for all neurons together or for one of them."""
     return min(evidence.shared_p_value, evidence.single_p_value) <= FALSE_ALARMS
 
 
 def has_structure(evidence: Evidence) -> bool:
     """Whether labels matter, and the class activities can be read; or only a few neurons know the classes."""
-    return matter(evidence) and (evidence.reliability > READABLE or evidence.sharing_p_value <= FALSE_ALARMS)
+    return labels_matter(evidence) and (evidence.reliability > READABLE or evidence.sharing_p_value <= FALSE_ALARMS)
 
 
-def differ(evidence: Evidence) -> bool:
+def neurons_differ(evidence: Evidence) -> bool:
     """Whether neurons differ in their class activities by more than sampling errors."""
     return evidence.diversity > 0.5
 
@@ -41,7 +41,7 @@ def verdict(evidence: Evidence, index: Int[np.ndarray, " P"], n_distinct: int) -
     e = evidence
     if _least_p_value(index) * 2 > FALSE_ALARMS:
         return "undecided", f"{len(index)} inputs are too few: no arrangement of labels could be told from chance."
-    if not matter(e):
+    if not labels_matter(e):
         return "none", "Class activities differ no more than those of random labels."
     if not has_structure(e) and e.class_share < TRACE:
         return (
@@ -54,7 +54,7 @@ def verdict(evidence: Evidence, index: Int[np.ndarray, " P"], n_distinct: int) -
         return "undecided", f"{n_distinct} different neurons are too few to tell how the classes are shared among them."
     if e.sharing_p_value <= FALSE_ALARMS:
         return "sparse", "A few neurons carry the class structure, the rest carry next to none."
-    if not differ(e):
+    if not neurons_differ(e):
         return "redundant", "All neurons respond to the classes alike: a single code."
     if e.discreteness_p_value <= FALSE_ALARMS:
         return "redundant", "Many neurons share a few discrete codes."
