@@ -59,25 +59,25 @@ class NonLazyClassifier(ClassifierMixin, NetworkEstimator):
         True
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any) -> Self:
         """Learn classes y (n,) of inputs X (n, n_features)."""
         self._model()
-        X, y = validate_data(self, X, y, dtype=np.float64)  # noqa: N806
+        X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, classes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise InputError(f"y must hold at least two classes, got one class: {self.classes_[0]!r}.")
+            raise InputError(f"y must hold at least two classes, got one class: {self.classes_[0]}.")
         inputs, targets = merge_copies(self._training_inputs(X), np.eye(len(self.classes_))[classes])
         labels = targets.argmax(axis=1)
         hidden = np.setdiff1d(np.arange(len(self.classes_)), labels)
         if len(hidden):
             raise InputError(
-                f"y must give every class an input of its own, got class {self.classes_[hidden[0]]!r} only on inputs that "
+                f"y must give every class an input of its own, got class {self.classes_[hidden[0]]} only on inputs that "
                 "another class has as often."
             )
         return self._fit_task(inputs, targets, labels, [str(name) for name in self.classes_])
 
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "n classes"]:  # noqa: N803
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "n classes"]:
         r"""Probability that each class has the largest target.
 
         \[ p_r = P(Y_r > Y_s \; \forall s \neq r), \quad Y_r \sim N(\langle f_r \rangle, \mathrm{Var} f_r + T)
@@ -89,7 +89,7 @@ class NonLazyClassifier(ClassifierMixin, NetworkEstimator):
         mean, variance = self._outputs(X)
         return largest_output(mean, variance + self.posterior_.temperature)
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each input, (n,)."""
         probability = self.predict_proba(X)
         return self.classes_[probability.argmax(axis=1)]

@@ -93,7 +93,7 @@ class NetworkEstimator(BaseEstimator):
             self.posterior_, self.chains, self.warmup, self.draws, seed, self.method, progress=False, keep=drawn.KEEP
         )
 
-    def _outputs(self, X: Any) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:  # noqa: N803
+    def _outputs(self, X: Any) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:
         """Posterior mean and variance of the outputs, in the units of the network's targets."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=np.float64, reset=False)

@@ -50,12 +50,10 @@ class NonLazyRegressor(RegressorMixin, NetworkEstimator):
         (True, True)
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any) -> Self:
         """Learn targets y, (n,) or (n, m), of inputs X (n, n_features)."""
         self._model()
-        X, y = validate_data(  # noqa: N806
-            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
-        )
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2)
         self._one_column = y.ndim == 1
         columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         self.target_scaler_ = StandardScaler().fit(columns)
@@ -63,7 +61,7 @@ class NonLazyRegressor(RegressorMixin, NetworkEstimator):
         upper = np.argsort(np.argsort(targets[:, 0], kind="stable")) >= len(targets) // 2
         return self._fit_task(inputs, targets, upper.astype(int), ["lower half", "upper half"])
 
-    def predict(self, X: Any, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:  # noqa: N803
+    def predict(self, X: Any, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Posterior mean of the outputs, in the units and with the axes of y, (n,) or (n, m).
 
         Args:
