@@ -44,7 +44,7 @@ class NonLazyRegressor(RegressorMixin, NetworkEstimator):
         >>> import numpy as np
         >>> import nonlazy as nl
         >>> X = np.linspace(-1, 1, 20)[:, None]
-        >>> regressor = nl.NonLazyRegressor(backend="lazy", temperature=1e-3).fit(X, X[:, 0] ** 2)
+        >>> regressor = nl.NonLazyRegressor(backend="lazy").fit(X, X[:, 0] ** 2)
         >>> mean, std = regressor.predict([[0.5], [3.0]], return_std=True)
         >>> bool(abs(mean[0] - 0.25) < 0.03), bool(std[0] < std[1])
         (True, True)
