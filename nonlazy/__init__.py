@@ -20,6 +20,7 @@ from nonlazy.errors import (
     NonlazyError,
     SamplingWarning,
 )
+from nonlazy.estimators import NonLazyClassifier, NonLazyRegressor
 from nonlazy.io import load, save
 from nonlazy.kernels import kernel_blocks
 from nonlazy.model import Model
@@ -37,6 +38,8 @@ __all__ = [
     "FileError",
     "InputError",
     "Model",
+    "NonLazyClassifier",
+    "NonLazyRegressor",
     "NonlazyError",
     "Posterior",
     "SamplingWarning",

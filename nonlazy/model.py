@@ -114,6 +114,13 @@ class Model:
             layers.append(self.phi(layers[-1]) @ weights * prior.layer_scale(std, self.width))
         return layers
 
+    def hidden_layers(
+        self, inputs: Float[Array, "P N0"], weights: Sequence[Float[Array, "..."]]
+    ) -> list[Float[Array, "P N"]]:
+        """Preactivations of all layers, from inputs and the standard normal weights W^1 ... W^L."""
+        first = inputs @ weights[0] * prior.layer_scale(self.weight_stds[0], inputs.shape[1])
+        return self.preactivations(first, weights[1:])
+
     def outputs(self, features: Float[Array, "P N"], readout: Float[Array, "N m"]) -> Float[Array, "P m"]:
         """Network outputs f from the last layer's features phi(z^L) and the readout weights."""
         return features @ readout * self.output_scale

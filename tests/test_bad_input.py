@@ -100,7 +100,7 @@ def test_more_inputs_than_features_is_fine_unless_linear():
         ({"thin": 0}, "thin must be an integer of at least 1"),
         ({"seed": -1}, "seed must be an integer of at least 0"),
         ({"method": "gibbs"}, "method must be one of 'hmc', 'nuts', 'mala', 'mclmc', 'tempered', got 'gibbs'"),
-        ({"keep": ("weights",)}, "keep must hold names from 'readout'.*got"),
+        ({"keep": ("gradients",)}, "keep must hold names from 'readout'.*got"),
         ({"keep": 3}, "keep must hold names"),
         ({"start": "theory of everything"}, "start must be one of 'prior'"),
         ({"start": (np.zeros((2, 2)),)}, "start must be 'prior', 'theory' or coordinates of shapes"),

@@ -249,16 +249,17 @@ def inputs_posterior(kind):
 def test_first_layer_on_training_and_test_inputs_has_the_joint_prior_and_the_conditional_of_section_6(kind):
     target, kernel = inputs_posterior(kind)
     layer, n = target.reduced.first_layer, target.task.n_inputs
-    factor, test_mean, test_noise = (np.asarray(array) for array in layer)
+    factor, directions = (np.asarray(array) for array in layer)
     factor = np.diag(factor) if factor.ndim == 1 else factor
     assert layer.rank == np.linalg.matrix_rank(kernel[:n, :n])
     np.testing.assert_allclose(factor @ factor.T, kernel[:n, :n], atol=1e-10)
     # The conditional mean of z(x) is k_0^T K_0^-1 z whatever eps is.
     solved = kernel[n:, :n] @ np.linalg.pinv(kernel[:n, :n], rcond=1e-10)
-    np.testing.assert_allclose(test_mean, solved @ factor, atol=1e-9)
-    np.testing.assert_allclose(test_noise @ test_noise.T, kernel[n:, n:] - solved @ kernel[:n, n:], atol=1e-9)
-    np.testing.assert_allclose(test_mean @ factor.T, kernel[n:, :n], atol=1e-9)
-    np.testing.assert_allclose(test_mean @ test_mean.T + test_noise @ test_noise.T, kernel[n:, n:], atol=1e-9)
+    test = 1.2 * target.task.test_inputs / np.sqrt(target.task.n_features)
+    unseen = test - test @ directions @ directions.T
+    np.testing.assert_allclose(directions.T @ directions, np.eye(layer.rank), atol=1e-10)
+    np.testing.assert_allclose(test @ directions, solved @ factor, atol=1e-9)
+    np.testing.assert_allclose(unseen @ unseen.T, kernel[n:, n:] - solved @ kernel[:n, n:], atol=1e-9)
     assert (layer.factor.ndim == 1) == (kind == "orthogonal")
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -245,3 +246,23 @@ def test_truncated_checkpoint(posterior, tmp_path, name):
     (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(nl.CheckpointError, match=f"{name} is damaged"):
         sample(posterior, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("parametrization", ["reduced", "plain"])
+def test_weights_are_those_of_the_networks_that_predict(task, depth, parametrization):
+    model = nl.Model(depth=depth, width=6)
+    keep = ("weights", "readout", "predictions", "kernels")
+    options = {"chains": 2, "warmup": 5, "draws": 3, "progress": False, "parametrization": parametrization}
+    draws = nl.sample(nl.Posterior(model, task, temperature=0.1), keep=keep, **options)["posterior"]
+    with jax.enable_x64(True):
+        for chain, draw in np.ndindex(2, 3):
+            one = draws.isel(chain=chain, draw=draw)
+            deeper = one["deeper_weights"].values if depth > 1 else ()
+            weights = [jnp.asarray(w) for w in (one["first_weights"].values, *deeper)]
+            predictions = model.outputs(
+                model.phi(model.hidden_layers(task.test_inputs, weights)[-1]), one["readout"].values
+            )
+            np.testing.assert_allclose(predictions, one["predictions"], atol=1e-10)
+            kernels = model.kernels(model.hidden_layers(task.inputs, weights))
+            np.testing.assert_allclose(kernels, one["kernels"], atol=1e-10)

@@ -15,29 +15,33 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from nonlazy.model import Model
 from nonlazy.posterior.first_layer import FirstLayer
 from nonlazy.posterior.likelihood import draw_readout, log_marginal_likelihood
-from nonlazy.prior import layer_scale
 from nonlazy.tasks import Task
 
 Position = tuple[Float[Array, "..."], ...]
 
 
 class Network(NamedTuple):
-    """One draw: preactivations of each layer on training and test inputs, and the readout weights."""
+    """One draw: preactivations of each layer on training and test inputs, the readout weights, and W^1 ... W^L."""
 
     preactivations: list[Float[Array, "P N"]]
     test_preactivations: list[Float[Array, "T N"]]
     readout: Float[Array, "N m"]
+    weights: Position
 
 
 def log_standard_normal(position: Position) -> Float[Array, ""]:
     """Log density of independent standard normal coordinates."""
     return sum(-jnp.sum(x**2) / 2 - x.size / 2 * math.log(2 * math.pi) for x in position)  # type: ignore[return-value]
+
+
+def test_inputs(task: Task) -> Float[Array, "T N0"]:
+    """The test inputs, none if there are none."""
+    return jnp.zeros((0, task.n_features)) if task.test_inputs is None else jnp.asarray(task.test_inputs)
 
 
 class Reduced(NamedTuple):
@@ -68,7 +72,7 @@ class Reduced(NamedTuple):
 
     def network(self, key: Array, position: Position) -> Network:
         """A network of the posterior: the readout, and the weights that only test inputs see, drawn exactly."""
-        key_readout, key_test = jax.random.split(key)
+        key_readout, key_first = jax.random.split(key)
         layers = self.preactivations(position)
         readout = draw_readout(
             key_readout,
@@ -78,8 +82,8 @@ class Reduced(NamedTuple):
             self.model.output_scale,
             self.temperature,
         )
-        test = self.first_layer.test_preactivations(key_test, position[0])
-        return Network(layers, self.model.preactivations(test, position[1:]), readout)
+        weights = (self.first_layer.weights(key_first, position[0]), *position[1:])
+        return Network(layers, self.model.hidden_layers(test_inputs(self.task), weights), readout, weights)
 
 
 class Plain(NamedTuple):
@@ -99,16 +103,14 @@ class Plain(NamedTuple):
 
     def network(self, key: Array, position: Position) -> Network:
         """The network with these weights; nothing is left to draw, `key` is not used."""
-        first, *deeper, readout = position
-        scale = layer_scale(self.model.weight_stds[0], self.task.n_features)
-        test = np.zeros((0, self.task.n_features)) if self.task.test_inputs is None else self.task.test_inputs
-        layers = self.model.preactivations(jnp.asarray(scale * self.task.inputs) @ first, deeper)
-        test_layers = self.model.preactivations(jnp.asarray(scale * test) @ first, deeper)
-        return Network(layers, test_layers, jnp.sqrt(self.readout_variance) * readout)
+        *weights, readout = position
+        layers = self.model.hidden_layers(jnp.asarray(self.task.inputs), weights)
+        test_layers = self.model.hidden_layers(test_inputs(self.task), weights)
+        return Network(layers, test_layers, jnp.sqrt(self.readout_variance) * readout, tuple(weights))
 
     def log_density(self, position: Position) -> Float[Array, ""]:
         r"""\(\log N(Y \mid f, T I) + \log N(W^1, \ldots, W^L, a / \sigma_a \mid 0, 1)\)."""
-        layers, _, readout = self.network(jax.random.key(0), position)
+        layers, _, readout, _ = self.network(jax.random.key(0), position)
         error = self.task.targets - self.model.outputs(self.model.phi(layers[-1]), readout)
         normalization = error.size / 2 * jnp.log(2 * math.pi * self.temperature)
         return -jnp.sum(error**2) / (2 * self.temperature) - normalization + log_standard_normal(position)

@@ -4,8 +4,9 @@ With the singular value decomposition \(\sigma_1 X / \sqrt{N_0} = U S V^T\) of r
 
 \[ z^1 = F \epsilon, \qquad F F^T = K_0, \qquad \epsilon \in \mathbb{R}^{R \times N} \text{ standard normal}, \]
 
-and on test inputs \(z^1 = B \epsilon + E \eta\), where \(B \epsilon\) is the mean given the training preactivations,
-\(k_0(x)^T K_0^{-1} z^1\), and \(E E^T\) the conditional covariance.
+and the weights are \(W^1 = D \epsilon + (I - D D^T) W_0\), with orthonormal directions D that the training inputs see,
+\(F = \sigma_1 X D / \sqrt{N_0}\), and \(W_0\) from the prior. On a new input the mean of \(z^1(x)\) is then
+\(k_0(x)^T K_0^{-1} z^1\), and its covariance the conditional one.
 """
 
 from __future__ import annotations
@@ -26,15 +27,14 @@ from nonlazy.tasks import Task
 
 
 class FirstLayer(NamedTuple):
-    """Factor F, and for test inputs the mean B (n_test, R) and the noise factor E (n_test, R').
+    """Factor F and directions D.
 
     For orthogonal inputs F is diagonal and kept as a vector (P,), which saves two products of matrices a gradient;
     otherwise F is (P, R).
     """
 
     factor: Float[Array, "P R"] | Float[Array, " P"]
-    test_mean: Float[Array, "T R"]
-    test_noise: Float[Array, "T S"]
+    directions: Float[Array, "N0 R"]
 
     @property
     def rank(self) -> int:
@@ -45,10 +45,10 @@ class FirstLayer(NamedTuple):
         """z^1 = F eps on the training inputs."""
         return self.factor[:, None] * coordinates if self.factor.ndim == 1 else self.factor @ coordinates
 
-    def test_preactivations(self, key: Array, coordinates: Float[Array, "R N"]) -> Float[Array, "T N"]:
-        """A draw of z^1 = B eps + E eta on the test inputs."""
-        noise = jax.random.normal(key, (self.test_noise.shape[1], coordinates.shape[1]))
-        return self.test_mean @ coordinates + self.test_noise @ noise
+    def weights(self, key: Array, coordinates: Float[Array, "R N"]) -> Float[Array, "N0 N"]:
+        """A draw of the weights W^1 = D eps + (I - D D^T) W_0."""
+        prior_draw = jax.random.normal(key, (len(self.directions), coordinates.shape[1]))
+        return prior_draw + self.directions @ (coordinates - self.directions.T @ prior_draw)
 
 
 @double_precision
@@ -69,18 +69,10 @@ def whiten(model: Model, task: Task) -> FirstLayer:
     _warn_if_singular(model, task, u)
     # The symmetric root where it exists, so that orthogonal inputs give the identity.
     rotation = u.T if rank == task.n_inputs else np.eye(rank)
-    test = scale * (np.zeros((0, task.n_features)) if task.test_inputs is None else task.test_inputs)
-    test_mean = test @ vt.T
     factor = u * s @ rotation
     diagonal = np.diagonal(factor)
     orthogonal = rank == task.n_inputs and np.allclose(factor, np.diag(diagonal), rtol=0, atol=1e-12 * s[0])
-    noise = _row_factor(test - test_mean @ vt)
-    return FirstLayer(*map(jnp.asarray, (diagonal if orthogonal else factor, test_mean @ rotation, noise)))
-
-
-def _row_factor(rows: Float[np.ndarray, "T N0"]) -> Float[np.ndarray, "T S"]:
-    """A factor E with E E^T = rows rows^T and no more columns than needed."""
-    return rows if rows.shape[1] <= rows.shape[0] else np.asarray(np.linalg.qr(rows.T, mode="r")).T
+    return FirstLayer(jnp.asarray(diagonal if orthogonal else factor), jnp.asarray(vt.T @ rotation))
 
 
 def check_duplicates(inputs: Float[np.ndarray, "P N0"]) -> None:

@@ -70,7 +70,8 @@ def sample(
         checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
         progress: show a progress bar on standard error.
         keep: what to store of each draw: "readout", "kernel_blocks", "class_activity", "predictions", "kernels",
-            "preactivations".
+            "preactivations", "weights" (W^1 as first_weights, W^2 ... W^L as deeper_weights, in units of their prior standard
+            deviation).
         thin: transitions for each kept draw.
         parametrization: "reduced" (readout integrated out, first layer whitened) or "plain" (all weights).
 

@@ -23,6 +23,8 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "predictions": ("test_input", "output"),
     "kernels": ("layer", "input", "input_"),
     "preactivations": ("layer", "neuron", "input"),
+    "first_weights": ("feature", "neuron"),
+    "deeper_weights": ("layer_above", "neuron_below", "neuron"),
     "targets": ("input", "output"),
     "lp": (),
     "acceptance_rate": (),
@@ -35,7 +37,9 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "training_error": (),
     "test_error": (),
 }
-CHOICES = ("readout", "kernel_blocks", "class_activity", "predictions", "kernels", "preactivations")
+CHOICES = ("readout", "kernel_blocks", "class_activity", "predictions", "kernels", "preactivations", "weights")
+# Under the names of what is kept, but for weights, whose layers differ in shape.
+KEPT_VARIABLES = (*CHOICES[:-1], "first_weights", "deeper_weights")
 
 
 class Record(NamedTuple):
@@ -57,7 +61,7 @@ def record(density: NetworkDensity, key: Array, position: Position, keep: tuple[
     """The kept values of one draw; readout and test noise are drawn exactly given the hidden coordinates."""
     model, task = density.model, density.task
     key_network, key_noise = jax.random.split(key)
-    layers, test_layers, readout = density.network(key_network, position)
+    layers, test_layers, readout, weights = density.network(key_network, position)
     averages = class_averages(task.labels, len(task.class_names))
     kernels = model.kernels(layers)
     outputs = model.outputs(model.phi(layers[-1]), readout)
@@ -81,4 +85,8 @@ def record(density: NetworkDensity, key: Array, position: Position, keep: tuple[
         values["kernels"] = kernels
     if "preactivations" in keep:
         values["preactivations"] = jnp.stack([z.T for z in layers])
+    if "weights" in keep:
+        values["first_weights"] = weights[0]
+        if model.depth > 1:
+            values["deeper_weights"] = jnp.stack(weights[1:])
     return Record(values, kernels)

@@ -9,7 +9,7 @@ import numpy as np
 from xarray import Dataset, DataTree
 
 from nonlazy.posterior import Network, Posterior
-from nonlazy.sampling.recording import CHOICES, DIMENSIONS
+from nonlazy.sampling.recording import DIMENSIONS, KEPT_VARIABLES
 from nonlazy.sampling.run import Run
 from nonlazy.tasks import Task
 
@@ -29,8 +29,8 @@ def to_tree(
     mean_kernel = np.asarray(run.chains.kernel_sum) / max(run.n_drawn, 1)
     layers = np.stack([np.asarray(z) for z in networks.preactivations], axis=1)
     groups: dict[str, dict[str, Any]] = {
-        "posterior": {name: draws[name] for name in draws if name in CHOICES},
-        "sample_stats": {name: draws[name] for name in draws if name not in (*CHOICES, "targets")},
+        "posterior": {name: draws[name] for name in draws if name in KEPT_VARIABLES},
+        "sample_stats": {name: draws[name] for name in draws if name not in (*KEPT_VARIABLES, "targets")},
         "posterior_predictive": {"targets": draws["targets"]},
         "posterior_mean": {"kernel": (("chain", "layer", "input", "input_"), mean_kernel)},
         "last_draw": {

@@ -85,7 +85,8 @@ def _predict_block(
         noise = np.sqrt(np.maximum(own - np.sum(weights * cross, axis=1), 0))[:, None]
         if layer == model.depth - 1:
             break
-        above = phi(mean + noise * rng.standard_normal(mean.shape))
+        # Neurons are independent; inputs share the noise, so that a prediction does not depend on the others asked for.
+        above = phi(mean + noise * rng.standard_normal(mean.shape[1]))
         variance, n = model.weight_stds[layer + 1] ** 2, z.shape[1]
         cross, own = variance * above @ phi(z).T / n, variance * np.mean(above**2, axis=1)
         kernel = variance * kernels[layer]
