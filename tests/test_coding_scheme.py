@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 import nonlazy as nl
+from nonlazy.representation.discreteness import gap_between_clusters, gap_between_levels
 from nonlazy.representation.population import measure
 
 LABELS = np.repeat([0, 1, 2], [20, 10, 10])
@@ -84,6 +85,69 @@ def test_random_labels_are_seldom_taken_for_structure():
     assert alarms <= stats.binom.isf(1e-4, trials, 0.01)
 
 
+@pytest.mark.parametrize(
+    ("values", "gap"),
+    [
+        (stats.norm.ppf, 1 - 2 / np.pi),
+        (lambda q: q, 1 / 4),
+        (lambda q: np.cos(np.pi * q), 1 - 8 / np.pi**2),
+        (np.round, 0),
+    ],
+)
+def test_gaps_of_known_distributions(values, gap):
+    points = values((np.arange(20_000) + 0.5) / 20_000)[:, None]
+    assert gap_between_levels(np.hstack([points, 3 * points + 1])) == pytest.approx(gap, abs=1e-3)
+
+
+def test_as_many_clusters_are_found_as_there_are():
+    generator = np.random.default_rng(0)
+    corners = generator.permutation(np.repeat([[0, 0], [0, 5], [5, 0], [5, 5], [2, 9]], 20, axis=0))
+    points = corners + 0.3 * generator.standard_normal(corners.shape)
+    # Each pair of clusters: spread .3 around centres some 5 apart.
+    assert gap_between_clusters(points) < 0.05
+    assert gap_between_clusters(generator.random((100, 2))) > 0.15
+
+
+def test_neurons_tuned_to_an_angle_are_graded():
+    generator = np.random.default_rng(0)
+    preferred = 2 * np.pi * generator.random((200, 1))
+    activity = np.exp(np.cos(preferred - 2 * np.pi * np.arange(5) / 5))
+    labels = np.repeat(np.arange(5), 12)
+    assert nl.coding_scheme(respond(activity, labels, noise=0.1), labels).name == "analog"
+
+
+def test_more_codes_than_clusters_are_discrete_by_their_levels():
+    codes = np.random.default_rng(0).integers(0, 2, (80, 8)).astype(float)
+    labels = np.repeat(np.arange(8), 12)
+    assert nl.coding_scheme(respond(codes, labels), labels).name == "redundant"
+
+
+def test_responses_without_noise():
+    assert nl.coding_scheme(population("redundant").T[LABELS], LABELS).name == "redundant"
+
+
+def clustered_inputs(seed=0, n_features=40):
+    """Inputs of a class share half of their variance."""
+    values = np.random.default_rng(seed).standard_normal((len(LABELS) + 3, n_features))
+    return (values[-3:][LABELS] + values[:-3]) / np.sqrt(2)
+
+
+@pytest.mark.parametrize("phi", [np.tanh, lambda z: z * (z > 0), np.exp])
+def test_random_features_of_clustered_inputs_have_no_scheme(phi):
+    inputs = clustered_inputs()
+    features = phi(inputs @ np.random.default_rng(1).standard_normal((40, 100)) / np.sqrt(40))
+    assert nl.coding_scheme(features, LABELS).name != "none"
+    assert nl.coding_scheme(features, LABELS, inputs=inputs).name == "none"
+
+
+@pytest.mark.parametrize("scheme", ["analog", "redundant", "sparse"])
+def test_schemes_are_read_beyond_random_features(scheme):
+    found = nl.coding_scheme(respond(population(scheme)), LABELS, inputs=clustered_inputs())
+    assert found.name == scheme
+    assert found.evidence.random_p_value < 0.01
+    assert "random features" in str(found)
+
+
 def test_one_code_for_all_neurons_is_redundant():
     found = nl.coding_scheme(respond(np.tile([1.0, 1.0, 0.0], (30, 1))), LABELS)
     assert found.name == "redundant"
@@ -139,6 +203,40 @@ def test_bad_input_names_the_argument(activations, labels, message):
         nl.coding_scheme(activations, labels)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (np.ones((3, 2)), "inputs must have shape"),
+        (np.zeros((40, 2)), "not all zero"),
+        (np.full((40, 2), np.inf), "finite"),
+        ([["a"]] * 40, "real numbers"),
+    ],
+)
+def test_bad_inputs_of_the_network(inputs, message):
+    with pytest.raises(nl.InputError, match=message):
+        nl.coding_scheme(respond(population("analog")), LABELS, inputs=inputs)
+
+
+PHI = {
+    "linear": lambda z: z,
+    "erf": lambda z: stats.norm.cdf(z * np.sqrt(np.pi / 2)),
+    "relu": lambda z: z * (z > 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
+@pytest.mark.parametrize("regime", ["lazy", "nonlazy"])
+@pytest.mark.parametrize(("activation", "scheme"), [("linear", "analog"), ("erf", "redundant"), ("relu", "sparse")])
+def test_images_show_the_scheme_of_the_activation_and_lazy_networks_none(activation, scheme, regime):
+    task = nl.tasks.mnist(classes=(0, 1, 2), n_train=100, n_test=10)
+    posterior = nl.Posterior(nl.Model(activation=activation, regime=regime), task, temperature=1e-4)
+    tree = nl.sample(posterior, chains=1, warmup=150, draws=5, progress=False, keep=("preactivations",))
+    last = tree["posterior"]["preactivations"].isel(chain=0, draw=-1, layer=0).transpose("input", "neuron").values
+    found = nl.coding_scheme(PHI[activation](last), task.labels, inputs=task.inputs)
+    assert found.name == ("none" if regime == "lazy" else scheme)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
 @pytest.mark.parametrize(("activation", "scheme"), [("linear", "analog"), ("erf", "redundant"), ("relu", "sparse")])
@@ -148,10 +246,5 @@ def test_draws_of_the_posterior_show_the_scheme_of_their_activation(activation, 
     posterior = nl.Posterior(model, task, temperature=1e-5)
     tree = nl.sample(posterior, chains=2, warmup=150, draws=5, progress=False, keep=("preactivations",))
     last = tree["posterior"]["preactivations"].isel(draw=-1, layer=0)
-    phi = {
-        "linear": lambda z: z,
-        "erf": lambda z: stats.norm.cdf(z * np.sqrt(np.pi / 2)),
-        "relu": lambda z: z * (z > 0),
-    }
     for chain in last.transpose("chain", "input", "neuron").values:
-        assert nl.coding_scheme(phi[activation](chain), task.labels).name == scheme
+        assert nl.coding_scheme(PHI[activation](chain), task.labels).name == scheme

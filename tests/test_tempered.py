@@ -170,6 +170,7 @@ def test_exchange_keeps_the_law_on_each_rung():
     assert apart.max() > 20
 
 
+@pytest.mark.slow
 def test_chains_forget_the_code_they_began_in():
     """From all neurons in one code, one that the theory lacks and one that it has, to the theory's codes."""
     frozen = posterior(n_inputs=24, width=40, temperature=1e-4, ratios=(0.5, 0.25, 0.25))
@@ -185,6 +186,7 @@ def test_chains_forget_the_code_they_began_in():
     assert float(tree["sample_stats"]["round_trips"][:, -1].min()) > 0
 
 
+@pytest.mark.slow
 def test_draws_do_not_depend_on_how_the_run_is_cut(tmp_path, monkeypatch):
     options = {"chains": 2, "warmup": 30, "draws": 10, "method": "tempered", "progress": False, "seed": 2}
     whole = nl.sample(posterior(), **options)
@@ -216,6 +218,7 @@ def test_rungs_are_spaced_by_their_rejections():
     np.testing.assert_array_equal(np.asarray(untouched.rejections), np.asarray(ladder.rejections))
 
 
+@pytest.mark.slow
 def test_annealing_forgets_the_start():
     """Neurons in a code that the theory lacks are all replaced on the hottest rung, and every rung has a replica of its own."""
     with jax.enable_x64(True):

@@ -12,25 +12,28 @@ from nonlazy.codes import neuron_codes
 from nonlazy.errors import InputError
 from nonlazy.representation.discreteness import measure_discreteness
 from nonlazy.representation.population import Population, measure
+from nonlazy.representation.random_features import class_share, random_class_share
 from nonlazy.representation.scheme import Code, CodingScheme, Evidence
 from nonlazy.representation.sharing import participation_ratio, sharing_p_value, weaker_half
 from nonlazy.representation.structure import permutation_p_values
-from nonlazy.representation.verdict import FALSE_ALARMS, has_structure, labels_matter, neurons_differ, verdict
+from nonlazy.representation.verdict import FALSE_ALARMS, labels_matter, neurons_differ, readable, verdict
 
 BOOTSTRAPS = 200
 
 
-def coding_scheme(activations: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> CodingScheme:
+def coding_scheme(
+    activations: ArrayLike, labels: ArrayLike, *, inputs: ArrayLike | None = None, seed: int = 0
+) -> CodingScheme:
     r"""Read the coding scheme of a population of neurons from its activations on labelled inputs.
 
     Three questions are asked in turn, each by a test with a false-alarm rate of 1 %:
 
-    1. Do labels matter? (permutation of labels) If not, or if classes make less than 10 % of the variance of responses and
-       cannot be read from single neurons, the scheme is "none".
-    2. Is the task-related kernel carried by a few neurons, the weaker half of them having less of it than in any Gaussian
-       population? Then it is "sparse".
-    3. Are the class activities clustered, more than points uniform in a box? Then the scheme is "redundant", else "analog",
-       provided that activities with two levels would have been seen as clustered.
+    1. Do labels matter (permutation of labels), and if inputs are given, more than in random features of them? If not, or if
+       graded activities of classes make less than 10 % of the variance of responses, the scheme is "none".
+    2. Is the task-related kernel carried by a few neurons, more unevenly than in a population of exponential activities? Then
+       it is "sparse".
+    3. Are there gaps in the distribution of class activities over neurons, wider than in a population with cosine tuning? Then
+       the scheme is "redundant", else "analog", provided that activities with two levels would have been seen as such.
 
     No test knows the nonlinearity or the scale of the activations, nor, but for the random numbers it draws, the order of
     inputs or neurons.
@@ -38,6 +41,8 @@ def coding_scheme(activations: ArrayLike, labels: ArrayLike, *, seed: int = 0) -
     Args:
         activations: (n_inputs, n_neurons), of one layer of a network or of a recording; may be memory-mapped.
         labels: (n_inputs,), the class of each input, of any type; at least two classes with two inputs each.
+        inputs: (n_inputs, n_features), what the network was shown: the inputs of a class may be alike, so that even a
+            layer with random weights tells classes apart. Without them only the labels are permuted.
         seed: of the permutations and simulations.
 
     Returns:
@@ -61,6 +66,7 @@ def coding_scheme(activations: ArrayLike, labels: ArrayLike, *, seed: int = 0) -
         'redundant'
     """
     activations, classes, index = _validated(activations, labels)
+    shown = None if inputs is None else _validated_inputs(inputs, len(index))
     generator = np.random.default_rng(seed)
     population = measure(activations, index)
     if not (population.noise.any() or np.ptp(population.activity, axis=1).any()):
@@ -68,7 +74,7 @@ def coding_scheme(activations: ArrayLike, labels: ArrayLike, *, seed: int = 0) -
     # Mean variance within classes, in which selectivity is measured.
     within = (population.noise * np.bincount(index)).mean(axis=1)
     levels = _two_levels(population.activity)
-    evidence = _weigh(activations, index, population, within, levels, generator)
+    evidence = _weigh(activations, index, shown, population, levels, generator)
     name, reason = verdict(evidence, index, len(_distinct(population)))
     has_codes = name in ("redundant", "sparse")
     codes = neuron_codes(population.activity, levels.mean()) & has_codes
@@ -88,8 +94,8 @@ def coding_scheme(activations: ArrayLike, labels: ArrayLike, *, seed: int = 0) -
 def _weigh(
     activations: np.ndarray,
     index: Int[np.ndarray, " P"],
+    inputs: Float[np.ndarray, "P N0"] | None,
     population: Population,
-    within: Float[np.ndarray, " neuron"],
     levels: Float[np.ndarray, " 2"],
     generator: np.random.Generator,
 ) -> Evidence:
@@ -101,7 +107,9 @@ def _weigh(
         min(1.0, 2 * shared),
         min(1.0, 2 * single),
         population.reliability,
-        float(signal.sum() / max(signal.sum() + within.sum(), 1e-300)),
+        class_share(population, np.bincount(index)),
+        np.nan,
+        np.nan,
         participation_ratio(signal),
         float(_error(lambda again: participation_ratio(again.signal_variance), population, generator)),
         weaker_half(signal),
@@ -110,10 +118,14 @@ def _weigh(
         np.nan,
         np.nan,
     )
+    if inputs is not None:
+        null = random_class_share(inputs, index, len(signal), generator)
+        p_value = (1 + (null >= evidence.class_share).sum(axis=1).max()) / (1 + null.shape[1])
+        evidence = evidence._replace(random_share=float(null.mean(axis=1).max()), random_p_value=float(p_value))
     if not labels_matter(evidence):
         return evidence
     evidence = evidence._replace(sharing_p_value=sharing_p_value(distinct, generator))
-    if not (has_structure(evidence) and evidence.sharing_p_value > FALSE_ALARMS and neurons_differ(evidence)):
+    if not (readable(evidence) and evidence.sharing_p_value > FALSE_ALARMS and neurons_differ(evidence)):
         return evidence
     two_levels = distinct.with_activity(levels[neuron_codes(distinct.activity, levels.mean()).astype(int)])
     p_value, power = measure_discreteness(distinct, two_levels, FALSE_ALARMS, generator)
@@ -208,3 +220,15 @@ def _validated(activations: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, n
         few = classes[counts.argmin()]
         raise InputError(f"labels must hold at least two inputs of each class, got one of class {few!r}.")
     return values, classes, index
+
+
+def _validated_inputs(inputs: ArrayLike, n_inputs: int) -> Float[np.ndarray, "P N0"]:
+    try:
+        values = np.asarray(inputs, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError("inputs must be real numbers in rows of one length, got something else.") from None
+    if values.ndim != 2 or len(values) != n_inputs or values.shape[1] == 0:
+        raise InputError(f"inputs must have shape ({n_inputs}, n_features), got {values.shape}.")
+    if not np.isfinite(values).all() or not values.any():
+        raise InputError("inputs must be finite and not all zero.")
+    return values

@@ -38,6 +38,8 @@ class Evidence(NamedTuple):
         neuron carries; twice the value of each test, because there are two.
     reliability: share of the variance of class activities over classes that is not sampling error.
     class_share: share of the classes in the variance of single responses.
+    random_share, random_p_value: the same share in layers with random weights on the same inputs, and the probability of as
+        large a share there, both of the activation for which it is largest; NaN without inputs.
     participation_ratio, participation_error: number of neurons that share the task-related kernel.
     weaker_half: share of the task-related kernel in the weaker half of the neurons.
     sharing_p_value: of as small a share in a Gaussian population; NaN where labels do not matter.
@@ -50,6 +52,8 @@ class Evidence(NamedTuple):
     single_p_value: float
     reliability: float
     class_share: float
+    random_share: float
+    random_p_value: float
     participation_ratio: float
     participation_error: float
     weaker_half: float
@@ -107,6 +111,10 @@ class CodingScheme:
             f"  class structure: p = {e.shared_p_value:.2g} (one neuron: {e.single_p_value:.2g}), "
             f"{100 * e.class_share:.1f} % of the variance, reliability of class activities {e.reliability:.2f}",
         ]
+        if np.isfinite(e.random_share):
+            lines.append(
+                f"  random features of the inputs: {100 * e.random_share:.1f} % of the variance (p = {e.random_p_value:.2g})"
+            )
         if np.isfinite(e.sharing_p_value):
             lines.append(
                 f"  shared by {e.participation_ratio:.1f} ± {e.participation_error:.1f} neurons (participation ratio); "
