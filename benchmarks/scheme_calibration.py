@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 from rich.progress import track
-from scipy.stats import binomtest
 from scheme_populations import SCHEMES, draw_case
+from scipy.stats import binomtest
 
 import nonlazy as nl
 
@@ -79,9 +79,9 @@ def strong(row: dict[str, Any]) -> bool:
 def percent(hits: int, of: int) -> str:
     """A share with its 95 % interval (Clopper and Pearson)."""
     if of == 0:
-        return "–"
+        return "-"
     low, high = binomtest(hits, of).proportion_ci(0.95)
-    return f"{100 * hits / of:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * hits / of:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def confusion(rows: list[dict[str, Any]]) -> str:
@@ -123,7 +123,7 @@ def by_source(rows: list[dict[str, Any]]) -> str:
             here = [row for row in rows if (row["scheme"], row["source"]) == (scheme, source)]
             good = [row for row in here if strong(row)]
             wrong = Counter(row["verdict"] for row in good if row["verdict"] != scheme)
-            names = ", ".join(f"{name} {count}" for name, count in wrong.items()) or "–"
+            names = ", ".join(f"{name} {count}" for name, count in wrong.items()) or "-"
             lines.append(f"| {scheme} | {source} | {_right(here)} | {_right(good)} | {names} |")
     return "\n".join(lines)
 
