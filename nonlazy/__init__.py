@@ -10,7 +10,7 @@ Sample the weight posterior of a network in the non-lazy regime, and read its re
 """
 
 from nonlazy import plot, tasks
-from nonlazy.analysis import geometry_table
+from nonlazy.analysis import generalization, geometry_table, learning_curve
 from nonlazy.codes import code_fractions
 from nonlazy.errors import (
     CheckpointError,
@@ -56,11 +56,13 @@ __all__ = [
     "code_fractions",
     "coding_scheme",
     "diagnose",
+    "generalization",
     "geometry_table",
     "kernel_alignment",
     "kernel_blocks",
     "kernel_distance",
     "kernel_geometry",
+    "learning_curve",
     "load",
     "plot",
     "sample",
