@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent / "generalization.json"
 # N T = 1e-3 in the non-lazy regime, T = 1e-3 in the lazy one: what the outputs miss the targets by, over t.
 TEMPERATURES = {"nonlazy": 1e-5, "lazy": 1e-3}
 ACTIVATIONS = ("linear", "erf", "relu")
-SCHEDULE = {"chains": 4, "warmup": 150, "draws": 150}
+SCHEDULE = {"chains": 4, "warmup": 120, "draws": 100}
 KEPT = (
     "error",
     "bias_squared",
@@ -54,12 +54,11 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """All, the most important first."""
-    found = [Case(activation, 0, method) for method in ("theory", "prior") for activation in ACTIVATIONS]
-    for seed in range(1, 5):
-        found += [Case(activation, seed, "theory") for activation in ACTIVATIONS]
-    for seed in range(1, 5):
-        found += [Case(activation, seed, "prior") for activation in ACTIVATIONS]
-    return found + [Case(activation, 0, "theory start") for activation in ("erf", "relu")]
+    found = [Case("linear", seed, "theory") for seed in range(5)]
+    found += [Case(activation, seed, "prior") for seed in range(3) for activation in ACTIVATIONS]
+    return found + [
+        Case(activation, 0, method) for method in ("theory", "theory start") for activation in ("relu", "erf")
+    ]
 
 
 def run(case: Case) -> dict[str, Any]:
