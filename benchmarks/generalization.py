@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -25,6 +27,7 @@ from nonlazy.analysis import plain
 from nonlazy.analysis.predictor import moments_of
 
 RESULTS = Path(__file__).parent / "generalization.json"
+CHECKPOINTS = Path(tempfile.gettempdir()) / "nonlazy-generalization"
 # N T = 1e-3 in the non-lazy regime, T = 1e-3 in the lazy one: what the outputs miss the targets by, over t.
 TEMPERATURES = {"nonlazy": 1e-5, "lazy": 1e-3}
 ACTIVATIONS = ("linear", "erf", "relu")
@@ -74,9 +77,10 @@ def run(case: Case) -> dict[str, Any]:
             source = nl.solve(posterior, progress=False, throw=False)
         else:
             start = "prior" if case.method == "prior" else "theory"
+            checkpoint = CHECKPOINTS / f"{case.key} {regime}"
             source = nl.sample(
-                posterior, **SCHEDULE, seed=case.seed, start=start, keep=("predictions",), progress=False
-            )
+                posterior, **SCHEDULE, seed=case.seed, start=start, keep=("predictions",), checkpoint=checkpoint, progress=False
+            )  # fmt: skip
         errors = nl.generalization(source)
         names = [name for name in errors.data_vars if str(name).removesuffix("_mcse") in KEPT]
         found[regime] = {str(name): float(errors[name]) for name in names}
@@ -145,6 +149,7 @@ def main() -> None:
         started = time.monotonic()
         results[case.key] = run(case)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        shutil.rmtree(CHECKPOINTS, ignore_errors=True)
         print(f"{case.key}: {time.monotonic() - started:.0f} s", flush=True)
     print_tables(results)
 

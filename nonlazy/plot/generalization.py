@@ -24,7 +24,7 @@ def learning_curve(
 ) -> Axes:
     """Test error against the number of training inputs; dotted, its squared bias: the shaded rest is variance.
 
-    Called again on the same axes, the next curve takes the next colour and marker. `std`: length of the error bars.
+    Drawn into the same axes, the next curve takes the next colour and marker. `std`: length of the error bars.
     """
     n_inputs, error, bias_squared = np.asarray(n_inputs), np.asarray(error), np.asarray(bias_squared)
     number = len(ax.containers)
@@ -33,6 +33,8 @@ def learning_curve(
     ax.errorbar(n_inputs, error, yerr=std, color=colour, marker=marker, ms=4, lw=1.2, capsize=2, label=name)
     ax.plot(n_inputs, bias_squared, color=colour, ls=":", lw=1.2)
     ax.set(xscale="log", yscale="log", xlabel="training inputs P", ylabel="squared error per output")
+    ax.set_xticks(n_inputs, [f"{p:g}" for p in n_inputs])
+    ax.xaxis.minorticks_off()
     ax.legend()
     return ax
 
