@@ -111,18 +111,21 @@ def _of_theory(data: HeldOut, moments: Moments) -> dict[str, Any]:
 
 def _of_draws(data: HeldOut, moments: Moments, draws: Float[np.ndarray, "chain draw T m"]) -> dict[str, Any]:
     mean, variance, noise = moments
-    misses, deviations = data.targets - mean, draws - mean
+    misses = data.targets - mean
     parts = {"bias_squared": misses**2 - noise, "variance": variance, "error": misses**2 - noise + variance}
     # What each draw adds to the means: their Monte Carlo errors are those of the parts.
-    series = {"bias_squared": -2 * misses * deviations, "variance": deviations**2}
-    series["error"] = series["bias_squared"] + series["variance"]
+    terms = {
+        "bias_squared": lambda f: -2 * misses * (f - mean),
+        "variance": lambda f: (f - mean) ** 2,
+        "error": lambda f: (data.targets - f) ** 2,
+    }
     found: dict[str, Any] = {}
     for name, values in parts.items():
         found |= {name: values.mean(), f"class_{name}": by_class(data, values)}
-        found[f"{name}_mcse"] = _mcse(series[name].mean(axis=(2, 3)))
-        found[f"class_{name}_mcse"] = _mcse(by_class(data, series[name]))
+        found[f"{name}_mcse"] = _mcse(np.stack([terms[name](f).mean(axis=(1, 2)) for f in draws]))
+        found[f"class_{name}_mcse"] = _mcse(np.stack([by_class(data, terms[name](f)) for f in draws]))
     wrong = (draws.argmax(axis=3) != data.labels).mean(axis=2) if data.output_per_class else None
-    error = series["error"].mean(axis=(2, 3))
+    error = np.stack([terms["error"](f).mean(axis=(1, 2)) for f in draws])
     few = draws.shape[1] < 4
     return found | {
         "misclassified_draws": np.nan if wrong is None else wrong.mean(),
