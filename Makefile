@@ -35,6 +35,7 @@ verify: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/theory_speed.py
 	$(BIN)/python benchmarks/theory_against_sampling.py
+	$(BIN)/python benchmarks/generalization.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ Sample the weight posterior of a network in the non-lazy regime, and read its re
 """
 
 from nonlazy import plot, tasks
+from nonlazy.analysis import generalization, geometry_table, learning_curve
 from nonlazy.codes import code_fractions
 from nonlazy.errors import (
     CheckpointError,
@@ -25,7 +26,14 @@ from nonlazy.io import load, save
 from nonlazy.kernels import kernel_blocks
 from nonlazy.model import Model
 from nonlazy.posterior import Posterior
-from nonlazy.representation import CodingScheme, coding_scheme
+from nonlazy.representation import (
+    CodingScheme,
+    Geometry,
+    coding_scheme,
+    kernel_alignment,
+    kernel_distance,
+    kernel_geometry,
+)
 from nonlazy.sampling import Diagnostics, diagnose, sample
 from nonlazy.theory import Theory, solve
 
@@ -36,6 +44,7 @@ __all__ = [
     "DataWarning",
     "Diagnostics",
     "FileError",
+    "Geometry",
     "InputError",
     "Model",
     "NonLazyClassifier",
@@ -47,7 +56,13 @@ __all__ = [
     "code_fractions",
     "coding_scheme",
     "diagnose",
+    "generalization",
+    "geometry_table",
+    "kernel_alignment",
     "kernel_blocks",
+    "kernel_distance",
+    "kernel_geometry",
+    "learning_curve",
     "load",
     "plot",
     "sample",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from nonlazy.analysis.predictor import predictor
 from nonlazy.sampling import diagnose
 from nonlazy.theory import Theory
 
@@ -62,14 +63,13 @@ def summarize_theory(tree: xr.DataTree | None, theory: Theory) -> dict[str, Any]
         "outlier_strengths": theory.outliers.strength,
         "summary": str(theory),
     }
-    if task.test_inputs is not None and task.test_targets is not None and task.test_labels is not None:
-        mean, variance, _ = theory.predict(task.test_inputs)
-        bias = float(np.mean((task.test_targets - mean) ** 2))
+    if task.n_test:
+        found = predictor(theory)
         summary["test_error"] = {
-            "mean_square": bias + float(variance.mean()),
-            "bias_squared": bias,
-            "variance": float(variance.mean()),
-            "misclassified": float(np.mean(mean.argmax(axis=1) != task.test_labels)) if mean.shape[1] > 1 else None,
+            "mean_square": found.error,
+            "bias_squared": found.bias,
+            "variance": found.variance_part,
+            "misclassified": found.misclassified,
         }
     if tree is not None:
         summary["comparison"] = [row._asdict() for row in compare(tree, theory)]

@@ -3,16 +3,20 @@
 from nonlazy.plot.activity import activity, code_fractions
 from nonlazy.plot.comparison import compare
 from nonlazy.plot.errors import predictor, training_error
+from nonlazy.plot.generalization import bias_variance, calibration, learning_curve
 from nonlazy.plot.kernels import block_traces, kernel
 from nonlazy.plot.readout import readout
 from nonlazy.plot.style import style, subplots
 
 __all__ = [
     "activity",
+    "bias_variance",
     "block_traces",
+    "calibration",
     "code_fractions",
     "compare",
     "kernel",
+    "learning_curve",
     "predictor",
     "readout",
     "style",
