@@ -1,18 +1,29 @@
 """What the draws say: representations, errors, and their summary."""
 
 from nonlazy.analysis.comparison import Comparison, compare, summarize_theory
-from nonlazy.analysis.ordering import order_by_class, order_by_code
+from nonlazy.analysis.ordering import order_by_class, order_by_code, order_by_scheme, shown_inputs, shown_neurons
 from nonlazy.analysis.predictor import Predictor, predictor
+from nonlazy.analysis.schemes import LayerScheme, last_activities, layer_schemes, summarize_scheme
+from nonlazy.analysis.sharing import Shares, cumulative_shares
 from nonlazy.analysis.summary import plain, summarize
 
 __all__ = [
     "Comparison",
+    "LayerScheme",
     "Predictor",
+    "Shares",
     "compare",
+    "cumulative_shares",
+    "last_activities",
+    "layer_schemes",
     "order_by_class",
     "order_by_code",
+    "order_by_scheme",
     "plain",
     "predictor",
+    "shown_inputs",
+    "shown_neurons",
     "summarize",
+    "summarize_scheme",
     "summarize_theory",
 ]

@@ -1,6 +1,7 @@
 """Pictures: functions that draw what they are given into matplotlib axes and return them; they compute nothing."""
 
 from nonlazy.plot.activity import activity, code_fractions
+from nonlazy.plot.coding import class_activity, participation, selectivity
 from nonlazy.plot.comparison import compare
 from nonlazy.plot.errors import predictor, training_error
 from nonlazy.plot.kernels import block_traces, kernel
@@ -10,11 +11,14 @@ from nonlazy.plot.style import style, subplots
 __all__ = [
     "activity",
     "block_traces",
+    "class_activity",
     "code_fractions",
     "compare",
     "kernel",
+    "participation",
     "predictor",
     "readout",
+    "selectivity",
     "style",
     "subplots",
     "training_error",
