@@ -14,7 +14,7 @@ from nonlazy.analysis import plain, summarize, summarize_theory
 from nonlazy.errors import ConvergenceError, FileError, InputError, SamplingWarning
 from nonlazy.files import write_atomically, write_text
 from nonlazy.posterior import Posterior
-from nonlazy.report import Picture, pictures, report_page, theory_pictures
+from nonlazy.report import Picture, pictures, report_page, save_figures, theory_pictures
 from nonlazy.sampling import sample
 from nonlazy.theory import Theory, solve
 
@@ -86,17 +86,10 @@ def write_report(
     if isinstance(theory, str):
         summary["theory"] = {"unavailable": theory}
     drawn = pictures(tree, posterior.model.phi, posterior.readout_variance, known)
-    _save_figures(drawn, folder.figures)
+    save_figures(drawn, folder.figures)
     write_text(folder.summary, json.dumps(summary, indent=1))
     write_text(folder.report, report_page(title, summary, drawn, reproduce))
     return drawn
-
-
-def _save_figures(drawn: list[Picture], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for picture in drawn:
-        for suffix in ("svg", "png"):
-            picture.figure.savefig(folder / f"{picture.name}.{suffix}")
 
 
 class TheoryFolder:
@@ -120,5 +113,5 @@ def run_theory(text: str, name: str, seed: int | None, folder: TheoryFolder, pro
         raise FileError(f"folder {folder.path} cannot be made: {error.strerror}.") from error
     write_atomically(folder.dataset, lambda path: theory.to_dataset().to_netcdf(path, engine="h5netcdf"))
     write_text(folder.summary, json.dumps(plain(summarize_theory(None, theory)), indent=1))
-    _save_figures(theory_pictures(theory), folder.figures)
+    save_figures(theory_pictures(theory), folder.figures)
     return theory
