@@ -76,7 +76,7 @@ def _read_arrays(path: Path, activations: str | None, labels: str | None) -> Rec
 def _labels(path: Path, arrays: dict[str, StoredArray], labels: str) -> StoredArray:
     """Labels of that name in the same file, or else in a file of that name."""
     other = Path(labels)
-    if labels in arrays and path.suffix.lower() != ".npy" or other.suffix.lower() != ".npy":
+    if (labels in arrays and path.suffix.lower() != ".npy") or other.suffix.lower() != ".npy":
         return choose(arrays, labels, "--labels", path)
     if not other.exists():
         raise FileError(f"{other} does not exist.")

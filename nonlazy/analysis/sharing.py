@@ -26,7 +26,7 @@ class Shares(NamedTuple):
 
 
 def cumulative_shares(signal: Float[np.ndarray, " neuron"]) -> Shares:
-    """From signal variances, whose estimates may be negative for neurons without signal: the sum is then above 1 before it ends."""
+    """From signal variances; their estimates may be negative for neurons without signal, and the share then passes 1."""
     strongest = np.sort(signal)[::-1]
     fraction = np.arange(1, len(signal) + 1) / len(signal)
     return Shares(np.cumsum(strongest) / signal.sum(), stats.chi2.sf(stats.chi2.isf(fraction, 1), 3))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.axes import Axes
 
 from nonlazy import plot
 from nonlazy.analysis import cumulative_shares, shown_inputs, shown_neurons
@@ -50,7 +51,7 @@ def activities(reading: Reading) -> Picture:
     features = np.asarray(reading.activations[rows][:, neurons], dtype=float)[np.argsort(np.argsort(inputs))]
     figure, ((ax,),) = plot.subplots(1, 1, 5.4, 3.6)
     plot.activity(features.T, reading.labels[inputs], reading.class_names, ax)
-    ax.set_ylabel(_rows(reading.scheme))
+    _label_rows(reading.scheme, len(neurons), ax)
     caption = f"Activity of neurons on single inputs, sorted by class. {_shown(reading.scheme, len(neurons))}"
     if len(inputs) < len(reading.labels):
         caption += f" {len(inputs)} of {len(reading.labels)} inputs are shown."
@@ -61,15 +62,16 @@ def class_means(reading: Reading) -> Picture:
     neurons = shown_neurons(reading.scheme, MOST_NEURONS)
     n_classes = len(reading.scheme.classes)
     figure, ((ax,),) = plot.subplots(1, 1, 2.6 + 0.28 * min(n_classes, 20), 3.6)
-    plot.class_activity(reading.scheme.class_activity[neurons], reading.class_names, ax).set_ylabel(
-        _rows(reading.scheme)
-    )
+    plot.class_activity(reading.scheme.class_activity[neurons], reading.class_names, ax)
+    _label_rows(reading.scheme, len(neurons), ax)
     caption = f"Mean activity of neurons in each class. {_shown(reading.scheme, len(neurons))}"
     return Picture("class_activity", "Class activities", caption, figure)
 
 
 def codes(reading: Reading) -> Picture | None:
-    found = reading.scheme.codes
+    silent = [code for code in reading.scheme.codes if not any(code.code)]
+    # Under sparse coding nearly all neurons are silent, and the others would be too low to see.
+    found = [code for code in reading.scheme.codes if not (reading.scheme.name == "sparse" and code in silent)]
     if not found:
         return None
     shown = found[:MOST_CODES]
@@ -80,6 +82,8 @@ def codes(reading: Reading) -> Picture | None:
         "Fraction of neurons with each code, with one standard error over inputs and neurons. A code has a 1 for each class "
         f"that activates its neurons, in the order {', '.join(reading.class_names)}."
     )
+    if len(found) < len(reading.scheme.codes):
+        caption += f" {silent[0].n_neurons} silent neurons are left out."
     if len(found) > len(shown):
         caption += f" {len(found) - len(shown)} rarer codes are left out."
     return Picture("codes", "Codes", caption, figure)
@@ -101,7 +105,7 @@ def shares(reading: Reading) -> Picture | None:
     if not np.isfinite(evidence.sharing_p_value) or signal.sum() <= 0:
         return None
     found = cumulative_shares(signal)
-    figure, ((ax,),) = plot.subplots(1, 1, 4.6, 3.0)
+    figure, ((ax,),) = plot.subplots(1, 1, 5.8, 2.8)
     plot.participation(found.observed, found.gaussian, evidence.participation_ratio, evidence.participation_error, ax)
     caption = (
         "Share of the task-related kernel, the part of it that tells classes apart, in the strongest neurons. It is complete "
@@ -112,8 +116,10 @@ def shares(reading: Reading) -> Picture | None:
     return Picture("participation", "Sharing of the task-related kernel", caption, figure)
 
 
-def _rows(scheme: CodingScheme) -> str:
-    return "neuron, by code" if scheme.codes else "neuron, by preferred class"
+def _label_rows(scheme: CodingScheme, shown: int, ax: Axes) -> None:
+    ax.set_ylabel("neuron, by code" if scheme.codes else "neuron, by preferred class")
+    if shown < len(scheme.selectivity):  # the numbers of rows would be taken for those of neurons
+        ax.set_yticks([])
 
 
 def _shown(scheme: CodingScheme, shown: int) -> str:
