@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nonlazy import activation_files
 from nonlazy.activation_files import Recording
 from nonlazy.analysis import plain, summarize_scheme
+from nonlazy.announcing import announced
 from nonlazy.errors import FileError
 from nonlazy.files import write_text
 from nonlazy.report import Picture, Reading, codes_page, save_figures, scheme_pictures
@@ -58,21 +57,7 @@ def run_codes(
         reproduce: the command that makes this reading, for the report.
     """
     integer("seed", seed, 0)
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not progress,
-    )
-    with bar:
-        task = bar.add_task("reading")
-
-        def announce(what: str) -> None:
-            bar.update(task, description=what)
-
-        announce(f"reading {file.name}")
+    with announced(f"reading {file.name}", progress) as announce:
         recordings = activation_files.read(file, activations, labels)
         readings = [_read(recording, seed, announce) for recording in recordings]
         folder.prepare()

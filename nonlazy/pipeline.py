@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from nonlazy import config, io
-from nonlazy.analysis import plain, summarize, summarize_theory
+from nonlazy.analysis import LayerScheme, layer_schemes, plain, summarize, summarize_theory
+from nonlazy.announcing import announced
 from nonlazy.errors import ConvergenceError, FileError, InputError, SamplingWarning
 from nonlazy.files import write_atomically, write_text
 from nonlazy.posterior import Posterior
@@ -59,7 +61,9 @@ def run(text: str, name: str, seed: int | None, folder: RunFolder, progress: boo
     io.save(tree, folder.samples)
     write_text(folder.config, text)
     theory = _theory(posterior, options["seed"], progress) if settings.theory else None
-    write_report(tree, posterior, settings.title, folder, reproduce, theory)
+    with announced("coding schemes", progress) as announce:
+        schemes = layer_schemes(tree, posterior.model.phi, options["seed"], announce)
+    write_report(tree, posterior, settings.title, folder, reproduce, theory, schemes)
     shutil.rmtree(folder.checkpoint)
     return tree
 
@@ -79,10 +83,11 @@ def write_report(
     folder: RunFolder,
     reproduce: str,
     theory: Theory | str | None = None,
+    schemes: Sequence[LayerScheme] = (),
 ) -> list[Picture]:
-    """Write figures, summary and report of a run, with its theory, or the reason why there is none."""
+    """Write figures, summary and report of a run, with its theory, or the reason why there is none, and coding schemes."""
     known = theory if isinstance(theory, Theory) else None
-    summary = summarize(tree, known)
+    summary = summarize(tree, known, schemes)
     if isinstance(theory, str):
         summary["theory"] = {"unavailable": theory}
     drawn = pictures(tree, posterior.model.phi, posterior.readout_variance, known)

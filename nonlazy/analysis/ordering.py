@@ -42,13 +42,13 @@ def shown_inputs(labels: Int[np.ndarray, " P"], most: int) -> Int[np.ndarray, " 
 
 
 def shown_neurons(scheme: CodingScheme, most: int) -> Int[np.ndarray, " shown"]:
-    """Neurons sorted by code; of a large sparse population those that code, and four times as many others."""
+    """Neurons sorted by code; of a large sparse population, whose few would be too thin to see, fewer of the silent ones."""
     order = order_by_scheme(scheme)
     if scheme.name != "sparse":
         return evenly(order, most)
     coding = np.isin(order, scheme.coding_neurons)
     few = evenly(order[coding], most // 2)
-    return np.concatenate([few, evenly(order[~coding], min(most // 2, max(20, 4 * len(few))))])
+    return np.concatenate([few, evenly(order[~coding], min(most // 2, max(100, 4 * len(few))))])
 
 
 def evenly(order: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " shown"]:

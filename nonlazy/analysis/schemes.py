@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ def layer_schemes(
     return found
 
 
-def summarize_schemes(schemes: list[LayerScheme]) -> list[dict[str, Any]]:
+def summarize_schemes(schemes: Sequence[LayerScheme]) -> list[dict[str, Any]]:
     """For each layer the verdict on which its chains agree, or how they divide, and the readings of the chains."""
     found = []
     for layer in sorted({reading.layer for reading in schemes}):

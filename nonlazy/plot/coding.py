@@ -46,7 +46,12 @@ def selectivity(values: Float[ArrayLike, " neuron"], coding: Bool[ArrayLike, " n
             ax.stairs(counts, edges, label=label, color=colour, fill=filled, lw=0 if filled else 1.6)
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:g}")
-    ax.set(xlabel="selectivity (squared signal-to-noise ratio)", ylabel="number of neurons", ylim=(0.6, None))
+    ax.yaxis.set_minor_formatter("")
+    ax.set(
+        xlabel="selectivity (squared signal-to-noise ratio)",
+        ylabel="number of neurons",
+        ylim=(0.6, max(12, ax.get_ylim()[1])),
+    )
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return ax
 

@@ -127,5 +127,5 @@ def _shown(scheme: CodingScheme, shown: int) -> str:
     how = f"Neurons are sorted by {'code' if scheme.codes else 'the class they prefer, and how strongly'}."
     if shown == total:
         return how
-    chosen = "all that code, if not too many, and some of the others" if scheme.name == "sparse" else "evenly chosen"
+    chosen = "the coding ones and some of the others" if scheme.name == "sparse" else "evenly chosen"
     return f"{how} {shown} of {total} neurons are shown, {chosen}."
