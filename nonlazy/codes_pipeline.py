@@ -11,7 +11,7 @@ import numpy as np
 
 from nonlazy import activation_files
 from nonlazy.activation_files import Recording
-from nonlazy.analysis import plain, summarize_scheme
+from nonlazy.analysis import plain, summarize_scheme, with_class_names
 from nonlazy.announcing import announced
 from nonlazy.errors import FileError
 from nonlazy.files import write_text
@@ -67,10 +67,11 @@ def run_codes(
 
 
 def _read(recording: Recording, seed: int, announce: Callable[[str], Any]) -> Reading:
-    name, values, labels = recording
+    name, values, labels, class_names = recording
     announce(f"reading the coding scheme of {name}, {values.shape[0]} inputs x {values.shape[1]} neurons")
     scheme = coding_scheme(values, labels, seed=seed)
-    return Reading(name, values, np.searchsorted(scheme.classes, labels), scheme)
+    index = np.searchsorted(scheme.classes, labels)
+    return Reading(name, values, index, scheme if class_names is None else with_class_names(scheme, class_names))
 
 
 def _write(readings: list[Reading], title: str, file: Path, seed: int, folder: CodesFolder, reproduce: str) -> None:

@@ -19,11 +19,15 @@ SUFFIXES = (*CONTAINERS, ".npy", ".csv", ".nc")
 
 
 class Recording(NamedTuple):
-    """A population of neurons: its name, activations (n_inputs, n_neurons), which may be memory-mapped, and labels."""
+    """A population of neurons: its name, activations (n_inputs, n_neurons), which may be memory-mapped, and labels.
+
+    If there are names of classes, the labels count them from 0.
+    """
 
     name: str
     activations: np.ndarray
     labels: np.ndarray
+    class_names: np.ndarray | None = None
 
 
 def read(path: Path, activations: str | None = None, labels: str | None = None) -> list[Recording]:
@@ -46,8 +50,8 @@ def read(path: Path, activations: str | None = None, labels: str | None = None) 
     if suffix == ".nc":
         if labels is not None:
             raise InputError(f"{path} is a run, which has its own labels; leave --labels out.")
-        populations, classes = read_run(path, activations)
-        return [Recording(name, values, classes) for name, values in populations.items()]
+        found = read_run(path, activations)
+        return [Recording(name, values, found.labels, found.class_names) for name, values in found.activities.items()]
     if suffix == ".csv":
         if activations is not None:
             raise InputError(
@@ -70,7 +74,9 @@ def _read_arrays(path: Path, activations: str | None, labels: str | None) -> Rec
     classes = _labels(path, arrays, labels or "labels")
     _check_pair(values, classes)
     names = classes.read()
-    return Recording(name, values.read(), np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names)
+    return Recording(
+        name, values.read(), np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names
+    )
 
 
 def _labels(path: Path, arrays: dict[str, StoredArray], labels: str) -> StoredArray:

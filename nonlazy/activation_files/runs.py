@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Int
 
 from nonlazy.activations import NAMED, resolve
 from nonlazy.analysis import last_activities
 from nonlazy.errors import FileError, InputError
 
 
-def read_run(path: Path, name: str | None) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Activities (n_inputs, n_neurons) of each layer in the last draw of the first chain, and the labels.
+class LastDraw(NamedTuple):
+    """Activities (n_inputs, n_neurons) by name of the population, the class of each input, and the names of classes."""
+
+    activities: dict[str, np.ndarray]
+    labels: Int[np.ndarray, " P"]
+    class_names: np.ndarray
+
+
+def read_run(path: Path, name: str | None) -> LastDraw:
+    """The layers of the networks in the last draw of a run's first chain.
 
     Args:
         path: samples.nc.
@@ -41,4 +51,4 @@ def read_run(path: Path, name: str | None) -> tuple[dict[str, np.ndarray], np.nd
     names = [name] if name is not None else [name for name in populations if name.startswith("chain 1 ")]
     if names[0] not in populations:
         raise InputError(f"{path} holds no {name!r} (choose with --activations); it holds {', '.join(populations)}.")
-    return {name: populations[name] for name in names}, np.array(configuration["task"]["class_names"])[labels]
+    return LastDraw({name: populations[name] for name in names}, labels, np.array(configuration["task"]["class_names"]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nonlazy.activation_files.stored import MOST_LISTED
+from nonlazy.activation_files.stored import MOST_LISTED, memory
 from nonlazy.errors import FileError, InputError
 
 if TYPE_CHECKING:
@@ -40,14 +40,16 @@ def read_table(path: Path, label_column: str) -> tuple[np.ndarray, np.ndarray]:
             f"{path} must hold numbers in all columns but that of the labels, {label_column!r}; "
             f"other columns are {_names(others.columns)}."
         )
-    return neurons.to_numpy(dtype=float), np.asarray(
-        labels if labels.dtype.kind in "biuf" else labels.astype(str), None
-    )
+    classes = labels.to_numpy() if labels.dtype.kind in "biuf" else labels.astype(str).to_numpy(dtype=str)
+    return neurons.to_numpy(dtype=float), classes
 
 
 def _parsed(path: Path) -> pd.DataFrame:
     import pandas as pd  # takes a second to import
 
+    # A number takes eight bytes of memory, and two of text at least.
+    if 4 * path.stat().st_size > memory():
+        raise FileError(f"{path} may not fit into memory as a table: save it as .npy, which is read in parts.")
     try:
         return pd.read_csv(path, low_memory=False)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors

@@ -3,7 +3,7 @@
 from nonlazy.analysis.comparison import Comparison, compare, summarize_theory
 from nonlazy.analysis.ordering import order_by_class, order_by_code, order_by_scheme, shown_inputs, shown_neurons
 from nonlazy.analysis.predictor import Predictor, predictor
-from nonlazy.analysis.schemes import LayerScheme, last_activities, layer_schemes, summarize_scheme
+from nonlazy.analysis.schemes import LayerScheme, last_activities, layer_schemes, summarize_scheme, with_class_names
 from nonlazy.analysis.sharing import Shares, cumulative_shares
 from nonlazy.analysis.summary import plain, summarize
 
@@ -26,4 +26,5 @@ __all__ = [
     "summarize",
     "summarize_scheme",
     "summarize_theory",
+    "with_class_names",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -50,17 +52,23 @@ def layer_schemes(
         announce: is told what is read next.
     """
     labels = tree["constant_data"]["labels"].values
+    names = np.array(json.loads(tree.attrs["configuration"])["task"]["class_names"])
     activities = last_activities(tree["last_draw"]["preactivations"].values, phi)
     found = []
     for layer in range(activities.shape[1]):
         for chain in range(len(activities)):
             announce(f"reading the coding scheme of layer {layer + 1}, chain {chain + 1}")
             try:
-                scheme = coding_scheme(activities[chain, layer], labels, seed=seed)
+                scheme = with_class_names(coding_scheme(activities[chain, layer], labels, seed=seed), names)
                 found.append(LayerScheme(layer + 1, chain + 1, scheme, scheme.reason))
             except InputError as error:  # a class with one input, a layer that is silent
                 found.append(LayerScheme(layer + 1, chain + 1, None, str(error)))
     return found
+
+
+def with_class_names(scheme: CodingScheme, names: np.ndarray) -> CodingScheme:
+    """The scheme of labels 0, 1, ... with the names of these classes, in this order."""
+    return replace(scheme, classes=names[scheme.classes])
 
 
 def summarize_schemes(schemes: Sequence[LayerScheme]) -> list[dict[str, Any]]:
