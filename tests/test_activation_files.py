@@ -86,7 +86,7 @@ def test_run_gives_the_layers_of_the_last_draw(tree, tmp_path):
         (found,) = read(tmp_path / "samples.nc", name)
         assert found.name == f"chain {chain + 1} layer 1"
         # The error function of the sigmoidal network is the Gaussian distribution function at sqrt(pi / 2) z.
-        np.testing.assert_allclose(found.activations, ndtr(np.sqrt(np.pi / 2) * preactivations[chain, 0].T), rtol=1e-12)
+        np.testing.assert_allclose(found.activations, ndtr(np.sqrt(np.pi / 2) * preactivations[chain, 0].T), atol=1e-15)
         np.testing.assert_array_equal(found.labels, tree["constant_data"]["labels"])
         assert found.class_names.tolist() == ["0", "1", "2"]
     with pytest.raises(nl.InputError, match=r"no 'layer 1' .* it holds chain 1 layer 1, chain 2 layer 1, chain 3"):
@@ -132,13 +132,13 @@ def test_sizes_are_checked_before_memory_is_taken(tmp_path, monkeypatch):
     with pytest.raises(nl.FileError, match="GiB and this machine has"):
         read(tmp_path / "a.npz")
     np.save(tmp_path / "labels.npy", LABELS)
-    with pytest.raises(nl.FileError, match="'few' in .* is damaged"):
+    with pytest.raises(nl.FileError, match=r"'few' in .* is damaged"):
         read(tmp_path / "a.npz", "few", str(tmp_path / "labels.npy"))
     (tmp_path / "a.npy").write_bytes(header((6, 4)) + bytes(8))
     with pytest.raises(nl.FileError, match="is damaged"):
         read(tmp_path / "a.npy", labels=str(tmp_path / "labels.npy"))
     with h5py.File(tmp_path / "a.h5", "w") as written:
-        written.create_dataset("activations", shape=(10**9, 10**6), chunks=(10, 10))
+        written.create_dataset("activations", shape=(10**9, 10**6), dtype="f8", chunks=(10, 10))
     with pytest.raises(nl.FileError, match="GiB and this machine has"):
         read(tmp_path / "a.h5")
     (tmp_path / "a.csv").write_text("labels,a\n0,1\n")
