@@ -45,6 +45,7 @@ def readings():
     }
 
 
+@pytest.mark.usefixtures("few_simulations")
 def test_codes_writes_what_it_says(monkeypatch, capsys, tmp_path):
     file, out = tmp_path / "<b>x.npz", tmp_path / "out"
     names = np.array(["<i>cat", "dog", "owl"])[LABELS]
@@ -101,6 +102,7 @@ def test_folder_that_cannot_be_made(tmp_path):
         CodesFolder(tmp_path / "file" / "out").prepare()
 
 
+@pytest.mark.usefixtures("few_simulations")
 def test_codes_of_a_run(monkeypatch, capsys, tree, tmp_path):
     nl.save(tree, tmp_path / "samples.nc")
     out = tmp_path / "out"
@@ -184,6 +186,7 @@ def test_infinite_selectivities_are_counted():
     assert ax.get_legend().get_texts()[0].get_text() == "coding neurons (2 at infinity)"
 
 
+@pytest.mark.usefixtures("few_simulations")
 def test_report_of_a_run_gives_the_scheme_of_each_chain(tree):
     schemes = layer_schemes(tree, resolve("erf"))
     summary = summarize(tree, schemes=schemes)
@@ -202,6 +205,7 @@ def test_report_of_a_run_gives_the_scheme_of_each_chain(tree):
     assert all(row["reason"] in page for row in layer["chains"])
 
 
+@pytest.mark.usefixtures("few_simulations")
 def test_chains_that_disagree_or_cannot_be_read_are_told_apart(tree, readings):
     schemes = layer_schemes(tree.copy(), lambda z: z * 0)
     assert {reading.name for reading in schemes} == {"undecided"}
