@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 
 from nonlazy import config
+from nonlazy.codes_pipeline import CodesFolder, run_codes
 from nonlazy.demo import demo as run_demo
 from nonlazy.errors import InputError, NonlazyError
 from nonlazy.pipeline import RunFolder, TheoryFolder, run_theory
@@ -97,6 +99,41 @@ def theory(
 
 
 @app.command()
+def codes(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Activations and labels: .npz, .npy, .h5, .csv, samples.nc.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("codes"),
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Name of the labels in the file, or an .npy file of their own."),
+    ] = None,
+    activations: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the activations in the file.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the permutations and simulations of the tests.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Read the coding scheme of a population of neurons from activations of any origin.
+
+    Writes codes.json, neurons.csv, report.html and figures/ to the folder given by --out.
+    """
+    folder = CodesFolder(out)
+    options = {"--labels": labels, "--activations": activations, "--out": out, "--seed": seed}
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    again = shlex.join(["nonlazy", "codes", str(file), *words])
+    readings = _interruptible(
+        lambda: run_codes(file, activations, labels, seed, folder, not quiet, again),
+        again,
+        "nothing is kept. Start again",
+    )
+    if not quiet:
+        for reading in readings:
+            _say(f"{reading.name}: {reading.scheme}")
+        _say("Wrote " + ", ".join(map(str, (folder.summary, folder.neurons, folder.report, folder.figures))))
+
+
+@app.command()
 def demo(out: Out = Path("demo"), seed: Seed = None, quiet: Quiet = False) -> None:
     """Sample the three toy networks and MNIST, and write a page that links their reports."""
     console = Console(quiet=quiet)
@@ -106,13 +143,13 @@ def demo(out: Out = Path("demo"), seed: Seed = None, quiet: Quiet = False) -> No
         _say(f"Open {index.resolve()}")
 
 
-def _interruptible(work: Callable[[], Result], again: str) -> Result:
+def _interruptible(work: Callable[[], Result], again: str, advice: str = "what was drawn is kept. Go on") -> Result:
     # SIGTERM, which clusters send, is treated like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work()
     except KeyboardInterrupt:
-        print(f"Interrupted; what was drawn is kept. Go on with: {again}", file=sys.stderr)
+        print(f"Interrupted; {advice} with: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

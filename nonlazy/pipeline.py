@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from nonlazy import config, io
-from nonlazy.analysis import plain, summarize, summarize_theory
+from nonlazy.analysis import LayerScheme, layer_schemes, plain, summarize, summarize_theory
+from nonlazy.announcing import announced
 from nonlazy.errors import ConvergenceError, FileError, InputError, SamplingWarning
 from nonlazy.files import write_atomically, write_text
 from nonlazy.posterior import Posterior
-from nonlazy.report import Picture, pictures, report_page, theory_pictures
+from nonlazy.report import Picture, pictures, report_page, save_figures, theory_pictures
 from nonlazy.sampling import sample
 from nonlazy.theory import Theory, solve
 
@@ -59,7 +61,9 @@ def run(text: str, name: str, seed: int | None, folder: RunFolder, progress: boo
     io.save(tree, folder.samples)
     write_text(folder.config, text)
     theory = _theory(posterior, options["seed"], progress) if settings.theory else None
-    write_report(tree, posterior, settings.title, folder, reproduce, theory)
+    with announced("coding schemes", progress) as announce:
+        schemes = layer_schemes(tree, posterior.model.phi, options["seed"], announce)
+    write_report(tree, posterior, settings.title, folder, reproduce, theory, schemes)
     shutil.rmtree(folder.checkpoint)
     return tree
 
@@ -79,24 +83,18 @@ def write_report(
     folder: RunFolder,
     reproduce: str,
     theory: Theory | str | None = None,
+    schemes: Sequence[LayerScheme] = (),
 ) -> list[Picture]:
-    """Write figures, summary and report of a run, with its theory, or the reason why there is none."""
+    """Write figures, summary and report of a run, with its theory, or the reason why there is none, and coding schemes."""
     known = theory if isinstance(theory, Theory) else None
-    summary = summarize(tree, known)
+    summary = summarize(tree, known, schemes)
     if isinstance(theory, str):
         summary["theory"] = {"unavailable": theory}
     drawn = pictures(tree, posterior.model.phi, posterior.readout_variance, known)
-    _save_figures(drawn, folder.figures)
+    save_figures(drawn, folder.figures)
     write_text(folder.summary, json.dumps(summary, indent=1))
     write_text(folder.report, report_page(title, summary, drawn, reproduce))
     return drawn
-
-
-def _save_figures(drawn: list[Picture], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for picture in drawn:
-        for suffix in ("svg", "png"):
-            picture.figure.savefig(folder / f"{picture.name}.{suffix}")
 
 
 class TheoryFolder:
@@ -120,5 +118,5 @@ def run_theory(text: str, name: str, seed: int | None, folder: TheoryFolder, pro
         raise FileError(f"folder {folder.path} cannot be made: {error.strerror}.") from error
     write_atomically(folder.dataset, lambda path: theory.to_dataset().to_netcdf(path, engine="h5netcdf"))
     write_text(folder.summary, json.dumps(plain(summarize_theory(None, theory)), indent=1))
-    _save_figures(theory_pictures(theory), folder.figures)
+    save_figures(theory_pictures(theory), folder.figures)
     return theory

@@ -33,6 +33,13 @@ def in_double_precision():
         yield
 
 
+@pytest.fixture
+def few_simulations(monkeypatch):
+    """Coding schemes read fast and inexactly, for tests of what is done with them."""
+    monkeypatch.setattr("nonlazy.representation.discreteness.SIMULATIONS", 9)
+    monkeypatch.setattr("nonlazy.representation.discreteness.SURROGATES", 2)
+
+
 @pytest.fixture(scope="session")
 def task():
     """Toy task with test inputs."""

@@ -18,6 +18,8 @@ import xarray as xr
 import nonlazy as nl
 from nonlazy import cli, config, demo
 
+pytestmark = pytest.mark.usefixtures("few_simulations")
+
 CONFIG = """
 title = "<b>A & B</b>"
 temperature = 1e-3
@@ -78,6 +80,9 @@ def test_run_writes_what_it_says(monkeypatch, capsys, config_file, tmp_path):
     assert "&lt;b&gt;A &amp; B&lt;/b&gt;" in report
     assert "<b>A" not in report
     assert summary["verdict"] in report
+    (layer,) = summary["coding_schemes"]
+    assert [row["chain"] for row in layer["chains"]] == [1, 2]
+    assert layer["chains"][0]["reason"] in report
 
 
 def test_seed_and_quiet(monkeypatch, capsys, config_file, tmp_path):

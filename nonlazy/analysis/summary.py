@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ import xarray as xr
 
 from nonlazy.analysis.comparison import summarize_theory
 from nonlazy.analysis.predictor import predictor
+from nonlazy.analysis.schemes import LayerScheme, summarize_schemes
 from nonlazy.codes import code_fractions
 from nonlazy.sampling import diagnose
 from nonlazy.theory import Theory
 
 
-def summarize(tree: xr.DataTree, theory: Theory | None = None) -> dict[str, Any]:
+def summarize(tree: xr.DataTree, theory: Theory | None = None, schemes: Sequence[LayerScheme] = ()) -> dict[str, Any]:
     """Configuration, verdict, diagnostics, kernel blocks, code fractions and errors of a run, and the theory beside them.
+
+    The coding schemes are those given.
 
     Values that cannot be computed (R-hat of one chain, say) are None.
     """
@@ -32,6 +36,8 @@ def summarize(tree: xr.DataTree, theory: Theory | None = None) -> dict[str, Any]
         "statistics": diagnostics.statistics,
         "diagnostics": [row._asdict() for row in diagnostics.rows],
     }
+    if schemes:
+        summary["coding_schemes"] = summarize_schemes(schemes)
     posterior = tree["posterior"]
     if "kernel_blocks" in posterior:
         summary["kernel_blocks"] = posterior["kernel_blocks"].mean(["chain", "draw"]).values

@@ -99,4 +99,5 @@ class NonLazyClassifier(ClassifierMixin, NetworkEstimator):
     def coding_scheme_(self) -> CodingScheme:
         """What `nonlazy.coding_scheme` reads from the last layer of one network of the posterior, on the training inputs."""
         check_is_fitted(self)
-        return coding_scheme(self._last_layer(), self.classes_[self.posterior_.task.labels])
+        task = self.posterior_.task
+        return coding_scheme(self._last_layer(), self.classes_[task.labels], inputs=task.inputs)

@@ -1,6 +1,7 @@
 """Pictures: functions that draw what they are given into matplotlib axes and return them; they compute nothing."""
 
 from nonlazy.plot.activity import activity, code_fractions
+from nonlazy.plot.coding import class_activity, participation, selectivity
 from nonlazy.plot.comparison import compare
 from nonlazy.plot.errors import predictor, training_error
 from nonlazy.plot.generalization import bias_variance, calibration, learning_curve
@@ -13,12 +14,15 @@ __all__ = [
     "bias_variance",
     "block_traces",
     "calibration",
+    "class_activity",
     "code_fractions",
     "compare",
     "kernel",
     "learning_curve",
+    "participation",
     "predictor",
     "readout",
+    "selectivity",
     "style",
     "subplots",
     "training_error",

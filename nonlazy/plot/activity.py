@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
@@ -17,18 +18,21 @@ def activity(
 ) -> Axes:
     """Heat map of neurons' activities on inputs that are sorted by class; rows as they come, so sort them by code."""
     features, labels = np.asarray(features), np.asarray(labels)
-    low, high = np.quantile(features, [0.002, 0.998])
-    if low < -0.1 * high:
-        bound = max(-low, high)
-        colours = {"cmap": DIVERGING, "vmin": -bound, "vmax": bound}
-    else:
-        # A few outlier neurons may be far above the rest; their range is the one to show.
-        colours = {"cmap": SEQUENTIAL, "vmin": min(low, 0), "vmax": features.max()}
-    image = ax.imshow(features, aspect="auto", interpolation="nearest", **colours)
+    image = ax.imshow(features, aspect="auto", interpolation="nearest", **colour_scale(features))
     mark_classes(labels, names, ax, both=False)
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
     ax.set(xlabel="input, by class", ylabel="neuron, by code")
     return ax
+
+
+def colour_scale(values: Float[np.ndarray, "..."]) -> dict[str, Any]:
+    """Colours and limits of an activity map: around zero if activities have both signs."""
+    low, high = np.quantile(values, [0.002, 0.998])
+    if low < -0.1 * high:
+        bound = max(-low, high)
+        return {"cmap": DIVERGING, "vmin": -bound, "vmax": bound}
+    # A few outlier neurons may be far above the rest; their range is the one to show.
+    return {"cmap": SEQUENTIAL, "vmin": min(low, 0), "vmax": values.max()}
 
 
 def code_fractions(
@@ -36,14 +40,20 @@ def code_fractions(
     codes: ArrayLike,
     ax: Axes,
     theory: Float[ArrayLike, " code"] | None = None,
+    errors: Float[ArrayLike, " code"] | None = None,
 ) -> Axes:
-    """Fraction of neurons with each code: a bar for the mean over chains, a dot for each chain, a line for the theory."""
+    """Fraction of neurons with each code: a bar for the mean over chains, a dot for each chain, a line for the theory.
+
+    `errors`: standard errors of the mean, shown as error bars.
+    """
     fractions, names = np.asarray(fractions), ["-".join(str(code)) for code in np.asarray(codes)]
     places = np.arange(len(names))
     ax.bar(places, fractions.mean(axis=0), color="0.75", width=0.7)
     offsets = np.linspace(-0.2, 0.2, len(fractions)) if len(fractions) > 1 else [0.0]
     for offset, row in zip(offsets, fractions, strict=True):
         ax.plot(places + offset, row, "o", ms=3.5, color="black")
+    if errors is not None:
+        ax.errorbar(places, fractions.mean(axis=0), yerr=np.asarray(errors), fmt="none", color="black", capsize=3)
     if theory is not None:
         ax.hlines(np.asarray(theory), places - 0.42, places + 0.42, color=THEORY_COLOUR, lw=2, label="theory")
         ax.legend()

@@ -50,10 +50,18 @@ def mark_classes(labels: Int[np.ndarray, " P"], names: Sequence[str], ax: Axes, 
         ax.axvline(edge, color="white", lw=0.8)
         if both:
             ax.axhline(edge, color="white", lw=0.8)
-    ax.set_xticks(middles, ticks)
+    name_ticks(middles, ticks, len(labels), ax)
     if both:
         ax.set_yticks(middles, ticks, rotation=90, va="center")
     ax.tick_params(length=0)
+
+
+def name_ticks(places: Float[np.ndarray, " n"], names: Sequence[str], length: float, ax: Axes) -> None:
+    """Names below an axis of this length in data units, upright where they would run into each other."""
+    inches = ax.get_position().width * ax.figure.get_figwidth() * np.asarray(places) / length  # type: ignore[union-attr]
+    needed = np.array([0.08 * len(str(name)) + 0.08 for name in names])
+    crowded = (np.diff(inches) < (needed[:-1] + needed[1:]) / 2).any()
+    ax.set_xticks(places, names, rotation=90 if crowded else 0)
 
 
 def block_traces(blocks: Float[ArrayLike, "chain draw a b"], names: Sequence[str], ax: Axes) -> Axes:

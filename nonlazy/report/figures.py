@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -30,6 +31,14 @@ class Picture(NamedTuple):
     title: str
     caption: str
     figure: Figure
+
+
+def save_figures(drawn: list[Picture], folder: Path) -> None:
+    """Write each figure as SVG and PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture in drawn:
+        for suffix in ("svg", "png"):
+            picture.figure.savefig(folder / f"{picture.name}.{suffix}")
 
 
 def pictures(

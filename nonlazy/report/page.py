@@ -36,11 +36,10 @@ def report_page(title: str, summary: dict[str, Any], pictures: list[Picture], re
         pictures: figures, embedded as SVG.
         reproduce: the command that makes the same run.
     """
-    shown = [{"name": p.name, "title": p.title, "caption": p.caption, "source": embedded(p)} for p in pictures]
     return _environment.get_template("report.html.j2").render(
         title=title,
         summary=summary,
-        pictures=shown,
+        pictures=_shown(pictures),
         reproduce=reproduce,
         machine=_machine(),
         max_rhat=MAX_RHAT,
@@ -48,9 +47,29 @@ def report_page(title: str, summary: dict[str, Any], pictures: list[Picture], re
     )
 
 
+def codes_page(title: str, populations: list[tuple[dict[str, Any], list[Picture]]], reproduce: str) -> str:
+    """The report of coding schemes.
+
+    Args:
+        title: heading.
+        populations: the name, the number of inputs and `nonlazy.analysis.summarize_scheme` of each, and its figures.
+        reproduce: the command that makes the same page.
+    """
+    shown = [
+        {"name": summary["name"], "summary": summary, "pictures": _shown(pictures)} for summary, pictures in populations
+    ]
+    return _environment.get_template("codes.html.j2").render(
+        title=title, populations=shown, reproduce=reproduce, machine=_machine()
+    )
+
+
 def index_page(title: str, entries: list[IndexEntry]) -> str:
     """A page that links reports."""
     return _environment.get_template("index.html.j2").render(title=title, entries=entries)
+
+
+def _shown(pictures: list[Picture]) -> list[dict[str, str]]:
+    return [{"name": p.name, "title": p.title, "caption": p.caption, "source": embedded(p)} for p in pictures]
 
 
 def embedded(picture: Picture) -> str:
