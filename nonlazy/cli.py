@@ -111,6 +111,10 @@ def codes(
     activations: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the activations in the file.")
     ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="What the network was shown: its random features are one more null."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the permutations and simulations of the tests.")] = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -119,11 +123,11 @@ def codes(
     Writes codes.json, neurons.csv, report.html and figures/ to the folder given by --out.
     """
     folder = CodesFolder(out)
-    options = {"--labels": labels, "--activations": activations, "--out": out, "--seed": seed}
+    options = {"--labels": labels, "--activations": activations, "--inputs": inputs, "--out": out, "--seed": seed}
     words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
     again = shlex.join(["nonlazy", "codes", str(file), *words])
     readings = _interruptible(
-        lambda: run_codes(file, activations, labels, seed, folder, not quiet, again),
+        lambda: run_codes(file, activations, labels, inputs, seed, folder, not quiet, again),
         again,
         "nothing is kept. Start again",
     )

@@ -42,6 +42,7 @@ def run_codes(
     file: Path,
     activations: str | None,
     labels: str | None,
+    inputs: str | None,
     seed: int,
     folder: CodesFolder,
     progress: bool,
@@ -50,7 +51,7 @@ def run_codes(
     """Read the coding scheme of each population in a file, and write everything about it.
 
     Args:
-        file, activations, labels: as in `nonlazy.activation_files.read`.
+        file, activations, labels, inputs: as in `nonlazy.activation_files.read`.
         seed: of the reader's permutations and simulations.
         folder: where to write.
         progress: show on standard error what is under way.
@@ -58,7 +59,7 @@ def run_codes(
     """
     integer("seed", seed, 0)
     with announced(f"reading {file.name}", progress) as announce:
-        recordings = activation_files.read(file, activations, labels)
+        recordings = activation_files.read(file, activations, labels, inputs)
         readings = [_read(recording, seed, announce) for recording in recordings]
         folder.prepare()
         announce("drawing")
@@ -67,9 +68,9 @@ def run_codes(
 
 
 def _read(recording: Recording, seed: int, announce: Callable[[str], Any]) -> Reading:
-    name, values, labels, class_names = recording
+    name, values, labels, class_names, inputs = recording
     announce(f"reading the coding scheme of {name}, {values.shape[0]} inputs x {values.shape[1]} neurons")
-    scheme = coding_scheme(values, labels, seed=seed)
+    scheme = coding_scheme(values, labels, inputs=inputs, seed=seed)
     index = np.searchsorted(scheme.classes, labels)
     return Reading(name, values, index, scheme if class_names is None else with_class_names(scheme, class_names))
 

@@ -46,6 +46,19 @@ def test_labels_in_a_file_of_their_own(tmp_path):
     check(*read(tmp_path / "a.npz", labels=str(tmp_path / "b.npy")))
 
 
+def test_inputs_beside_or_in_a_file_of_their_own(tmp_path):
+    inputs = np.arange(18.0).reshape(6, 3)
+    np.savez(tmp_path / "a.npz", activations=ACTIVATIONS, labels=LABELS, images=inputs)
+    np.save(tmp_path / "x.npy", inputs)
+    for name in ("images", str(tmp_path / "x.npy")):
+        (found,) = read(tmp_path / "a.npz", inputs=name)
+        check(found)
+        np.testing.assert_array_equal(found.inputs, inputs)
+    with pytest.raises(nl.InputError, match="choose with --inputs"):
+        read(tmp_path / "a.npz", inputs="pictures")
+    assert read(tmp_path / "a.npz")[0].inputs is None
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".HDF5"])
 def test_hdf5_maps_what_lies_in_one_block(tmp_path, suffix):
     file = tmp_path / f"a{suffix}"

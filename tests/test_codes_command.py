@@ -169,15 +169,15 @@ def test_small_classes_and_few_coding_neurons_are_shown():
     assert len(set(neurons)) == 103
 
 
-def test_shares_of_equal_few_and_gaussian_neurons():
+def test_shares_of_equal_few_and_exponential_neurons():
     np.testing.assert_allclose(cumulative_shares(np.ones(4)).observed, [0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(cumulative_shares(np.array([0.0, 3, 1, 0])).observed, [0.75, 1, 1, 1])
     n = 200_000
-    simulated = cumulative_shares(np.random.default_rng(0).standard_normal(n) ** 2)
-    # Shares of ten per cent and of half of the neurons scatter by less than 1 / sqrt(n) each.
+    simulated = cumulative_shares(np.random.default_rng(0).exponential(size=n) ** 2)
+    # Shares of ten per cent and of half of the neurons scatter by some 1 / sqrt(n) each.
     for k in (n // 10, n // 2):
-        assert simulated.gaussian[k - 1] == pytest.approx(simulated.observed[k - 1], abs=4 / np.sqrt(n))
-    assert simulated.gaussian[-1] == 1
+        assert simulated.exponential[k - 1] == pytest.approx(simulated.observed[k - 1], abs=4 / np.sqrt(n))
+    assert simulated.exponential[-1] == 1
 
 
 def test_infinite_selectivities_are_counted():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from nonlazy.activations import NAMED, resolve
 from nonlazy.analysis import last_activities
@@ -16,9 +16,10 @@ from nonlazy.errors import FileError, InputError
 
 
 class LastDraw(NamedTuple):
-    """Activities (n_inputs, n_neurons) by name of the population, the class of each input, and the names of classes."""
+    """Activities (n_inputs, n_neurons) by name of the population, inputs and their classes, and the names of classes."""
 
     activities: dict[str, np.ndarray]
+    inputs: Float[np.ndarray, "P N0"]
     labels: Int[np.ndarray, " P"]
     class_names: np.ndarray
 
@@ -34,7 +35,7 @@ def read_run(path: Path, name: str | None) -> LastDraw:
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             configuration = json.loads(tree.attrs["configuration"])
             preactivations = tree["last_draw"]["preactivations"].transpose("chain", "layer", "neuron", "input").values
-            labels = tree["constant_data"]["labels"].values
+            inputs, labels = (tree["constant_data"][variable].values for variable in ("inputs", "labels"))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise FileError(f"{path} is no run written by nonlazy that can be read, or is damaged: {error}.") from error
     activation = configuration["model"]["activation"]
@@ -51,4 +52,5 @@ def read_run(path: Path, name: str | None) -> LastDraw:
     names = [name] if name is not None else [name for name in populations if name.startswith("chain 1 ")]
     if names[0] not in populations:
         raise InputError(f"{path} holds no {name!r} (choose with --activations); it holds {', '.join(populations)}.")
-    return LastDraw({name: populations[name] for name in names}, labels, np.array(configuration["task"]["class_names"]))
+    chosen = {name: populations[name] for name in names}
+    return LastDraw(chosen, inputs, labels, np.array(configuration["task"]["class_names"]))

@@ -51,7 +51,7 @@ def layer_schemes(
         seed: of the reader's permutations and simulations.
         announce: is told what is read next.
     """
-    labels = tree["constant_data"]["labels"].values
+    inputs, labels = (tree["constant_data"][name].values for name in ("inputs", "labels"))
     names = np.array(json.loads(tree.attrs["configuration"])["task"]["class_names"])
     activities = last_activities(tree["last_draw"]["preactivations"].values, phi)
     found = []
@@ -59,7 +59,9 @@ def layer_schemes(
         for chain in range(len(activities)):
             announce(f"reading the coding scheme of layer {layer + 1}, chain {chain + 1}")
             try:
-                scheme = with_class_names(coding_scheme(activities[chain, layer], labels, seed=seed), names)
+                scheme = with_class_names(
+                    coding_scheme(activities[chain, layer], labels, inputs=inputs, seed=seed), names
+                )
                 found.append(LayerScheme(layer + 1, chain + 1, scheme, scheme.reason))
             except InputError as error:  # a class with one input, a layer that is silent
                 found.append(LayerScheme(layer + 1, chain + 1, None, str(error)))

@@ -1,12 +1,13 @@
 r"""How the task-related kernel is divided among neurons, from the strongest to the weakest.
 
-Neuron i carries the signal variance \(s_i\), and the k strongest neurons the share \(\sum_{i \le k} s_i / \sum_i s_i\). In the
-most uneven Gaussian population, class activities on one contrast, \(s_i\) has a \(\chi^2_1\) distribution and the strongest
-fraction q of neurons carries
+Neuron i carries the signal variance \(s_i\), and the k strongest neurons the share
+\(\sum_{i \le k} s_i / \sum_i s_i\). If class activities lie on one contrast and their sizes have an
+exponential distribution, the null of the test for sparse coding, the
+strongest fraction q of neurons carries
 
-\[ 1 - F_3\big(F_1^{-1}(1 - q)\big), \]
+\[ \tfrac12 \int_{-\ln q}^\infty x^2 e^{-x} dx = \tfrac{q}{2} \big( \ln^2 q - 2 \ln q + 2 \big) . \]
 
-with the distribution functions \(F_k\) of \(\chi^2_k\). Under sparse coding a few neurons carry all.
+Under sparse coding a few neurons carry all.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 
 class Shares(NamedTuple):
-    """Share of the task-related kernel in the k strongest neurons, k = 1, 2, ..., and that in a Gaussian population."""
+    """Share of the task-related kernel in the k strongest neurons, k = 1, 2, ..., and that of exponential coding."""
 
     observed: Float[np.ndarray, " neuron"]
-    gaussian: Float[np.ndarray, " neuron"]
+    exponential: Float[np.ndarray, " neuron"]
 
 
 def cumulative_shares(signal: Float[np.ndarray, " neuron"]) -> Shares:
     """From signal variances; their estimates may be negative for neurons without signal, and the share then passes 1."""
     strongest = np.sort(signal)[::-1]
     fraction = np.arange(1, len(signal) + 1) / len(signal)
-    return Shares(np.cumsum(strongest) / signal.sum(), stats.chi2.sf(stats.chi2.isf(fraction, 1), 3))
+    return Shares(
+        np.cumsum(strongest) / signal.sum(), fraction / 2 * (np.log(fraction) ** 2 - 2 * np.log(fraction) + 2)
+    )

@@ -58,12 +58,12 @@ def selectivity(values: Float[ArrayLike, " neuron"], coding: Bool[ArrayLike, " n
 
 def participation(
     shares: Float[ArrayLike, " neuron"],
-    gaussian: Float[ArrayLike, " neuron"],
+    exponential: Float[ArrayLike, " neuron"],
     ratio: float,
     error: float,
     ax: Axes,
 ) -> Axes:
-    """Share of the task-related kernel in the k strongest neurons against k, beside that in a Gaussian population.
+    """Share of the task-related kernel in the k strongest neurons against k, beside that of exponential coding.
 
     A line marks the participation ratio, with a band of one standard error.
     """
@@ -71,7 +71,7 @@ def participation(
     number = np.arange(1, len(shares) + 1)
     ax.axvspan(max(ratio - error, 0.5), ratio + error, color="0.9", lw=0)
     ax.axvline(ratio, color="0.5", lw=1, label=f"participation ratio\n{ratio:.1f} ± {error:.1f}")
-    ax.plot(number, np.asarray(gaussian), color=THEORY_COLOUR, ls=":", lw=1.6, label="Gaussian population")
+    ax.plot(number, np.asarray(exponential), color=THEORY_COLOUR, ls=":", lw=1.6, label="exponential coding")
     ax.plot(number, shares, color="black", marker="o" if len(number) <= 100 else None, ms=2.5, label="this population")
     ax.set_xscale("log")
     ax.set(

@@ -106,12 +106,14 @@ def shares(reading: Reading) -> Picture | None:
         return None
     found = cumulative_shares(signal)
     figure, ((ax,),) = plot.subplots(1, 1, 5.8, 2.8)
-    plot.participation(found.observed, found.gaussian, evidence.participation_ratio, evidence.participation_error, ax)
+    plot.participation(
+        found.observed, found.exponential, evidence.participation_ratio, evidence.participation_error, ax
+    )
     caption = (
         "Share of the task-related kernel, the part of it that tells classes apart, in the strongest neurons. It is complete "
-        "after a few neurons under sparse coding, and with the last of them under analog and redundant coding. Dotted: a "
-        "Gaussian population with a single contrast between classes, the most uneven analog one. A curve above 1 comes from "
-        "sampling errors of neurons that carry nothing."
+        "after a few neurons under sparse coding, and with the last of them under analog and redundant coding. Dotted: "
+        "activities with an exponential distribution on a single contrast between classes; sparse is what is more uneven. A "
+        "curve above 1 comes from sampling errors of neurons that carry nothing."
     )
     return Picture("participation", "Sharing of the task-related kernel", caption, figure)
 
