@@ -10,6 +10,7 @@ Sample the weight posterior of a network in the non-lazy regime, and read its re
 """
 
 from nonlazy import plot, tasks
+from nonlazy.analysis import activity_autocorrelation, drift
 from nonlazy.codes import code_fractions
 from nonlazy.errors import (
     CheckpointError,
@@ -44,9 +45,11 @@ __all__ = [
     "Posterior",
     "SamplingWarning",
     "Theory",
+    "activity_autocorrelation",
     "code_fractions",
     "coding_scheme",
     "diagnose",
+    "drift",
     "kernel_blocks",
     "load",
     "plot",

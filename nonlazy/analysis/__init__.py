@@ -1,6 +1,8 @@
 """What the draws say: representations, errors, and their summary."""
 
+from nonlazy.analysis.autocorrelation import activity_autocorrelation
 from nonlazy.analysis.comparison import Comparison, compare, summarize_theory
+from nonlazy.analysis.drift import drift
 from nonlazy.analysis.ordering import order_by_class, order_by_code
 from nonlazy.analysis.predictor import Predictor, predictor
 from nonlazy.analysis.summary import plain, summarize
@@ -8,7 +10,9 @@ from nonlazy.analysis.summary import plain, summarize
 __all__ = [
     "Comparison",
     "Predictor",
+    "activity_autocorrelation",
     "compare",
+    "drift",
     "order_by_class",
     "order_by_code",
     "plain",

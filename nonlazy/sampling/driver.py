@@ -63,10 +63,10 @@ def sample(
         warmup: transitions in which the step size is tuned; not kept.
         draws: draws kept of each chain.
         seed: the same seed on the same machine gives the same draws.
-        method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction), or "tempered", whose chains change codes: each is
-            a ladder of replicas along a path that the theory anchors, for one hidden layer and orthogonal inputs; or "langevin",
-            overdamped Langevin dynamics, whose draws have a time (sample_stats/time): a direction that the data leave free relaxes
-            like exp(-t). All leave the posterior invariant.
+        method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction); "langevin", overdamped Langevin dynamics, whose
+            draws have a time in which directions that the data leave free relax like exp(-t); or "tempered", whose chains change
+            codes: each is a ladder of replicas along a path that the theory anchors, for one hidden layer and orthogonal
+            inputs. All leave the posterior invariant.
         start: "prior"; "theory", networks drawn from the mean-field theory (`nonlazy.solve`); or first coordinates, each
             of shape (chains, ...) or the same for all chains.
         checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
@@ -80,7 +80,7 @@ def sample(
 
     Returns:
         A tree in ArviZ's layout, axes (chain, draw, ...). Groups: posterior (what `keep` names), sample_stats (lp,
-        acceptance_rate, diverging, n_gradients, step_size, training_error, test_error), posterior_predictive (targets),
+        acceptance_rate, diverging, n_gradients, step_size, training_error, test_error, time), posterior_predictive (targets),
         posterior_mean (kernel), last_draw (preactivations and readout of the last network of each chain),
         observed_data, constant_data. Layers are numbered from 1, labels carry the names of the classes.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import blackjax
+import jax
 import jax.numpy as jnp
 from blackjax.mcmc.mala import MALAState
 from jaxtyping import Array, Float, Int
@@ -35,16 +36,18 @@ class LangevinState(NamedTuple):
 
 
 def _start(key: Array, density: Any, position: Position) -> LangevinState:
-    return LangevinState(*blackjax.mala.init(position, density.log_density), jnp.zeros(()))
+    return LangevinState(position, *jax.value_and_grad(density.log_density)(position), jnp.zeros(()))
 
 
 def _step(
     key: Array, state: LangevinState, density: Density, step_size: Float[Array, ""], n_steps: Int[Array, ""]
 ) -> tuple[LangevinState, Info]:
     duration = step_size**2 / 2
-    new, info = _kernel(key, MALAState(*state[:3]), density.log_density, duration)
+    before = MALAState(state.position, state.logdensity, state.logdensity_grad)
+    after, info = _kernel(key, before, density.log_density, duration)
     time = state.time + jnp.where(info.is_accepted, duration, 0.0)
-    return LangevinState(*new, time), Info(info.acceptance_rate, jnp.zeros((), bool), n_steps, (time,))
+    new = LangevinState(after.position, after.logdensity, after.logdensity_grad, time)
+    return new, Info(info.acceptance_rate, jnp.zeros((), bool), n_steps, (time,))
 
 
 def _one(key: Array, step_size: Float[Array, ""]) -> Int[Array, ""]:
