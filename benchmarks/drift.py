@@ -1,6 +1,7 @@
 """Drift of single neurons in three-layer networks, along Langevin and Hamiltonian dynamics: is what was published seen here?
 
-Makes drift.json, and docs/theory/drift.md and its figures from it. Takes half an hour; cases that are in the JSON are not run again.
+Makes drift.json, and docs/theory/drift.md and its figure from it. Takes half an hour; cases that are in the JSON are not
+run again.
 """
 
 from __future__ import annotations
@@ -60,14 +61,11 @@ def measure(case: Case) -> dict[str, Any]:
     """Equilibrate by Hamiltonian Monte Carlo, whose draws drift too, and go on by Langevin dynamics."""
     posterior = posterior_of(case)
     began = time.perf_counter()
-    hmc = nl.sample(posterior, CHAINS, WARMUP, DRAWS, start=case.start, progress=False, keep=("class_activity",))
     keep = ("readout", "weights", "class_activity")
-    last = nl.sample(posterior, CHAINS, WARMUP, 1, start=case.start, progress=False, keep=keep)
-    start = all_weights(posterior, last)
+    hmc = nl.sample(posterior, CHAINS, WARMUP, DRAWS, start=case.start, progress=False, keep=keep)
+    start = all_weights(posterior, hmc)
     middle = time.perf_counter()
-    langevin = nl.sample(
-        posterior, CHAINS, 2000, DRAWS, method="langevin", start=start, thin=case.thin, progress=False
-    )
+    langevin = nl.sample(posterior, CHAINS, 2000, DRAWS, method="langevin", start=start, thin=case.thin, progress=False)
     seconds = {"hmc": middle - began, "langevin": time.perf_counter() - middle}
     return case._asdict() | {"seconds": seconds, "hmc": figures(hmc), "langevin": figures(langevin)}
 

@@ -6,11 +6,11 @@ import warnings
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Bool, Float
 
 from nonlazy.analysis.contrasts import contrast, correlation, kept_activity, relative_to_population, unit_norm
 from nonlazy.analysis.elapsed import times, unit_of_time
+from nonlazy.analysis.matching import best_match
 from nonlazy.codes import activation_of, activity_threshold, class_activity_of_layer, code_names, neuron_codes
 from nonlazy.errors import DataWarning
 from nonlazy.representation.sharing import participation_ratio
@@ -81,13 +81,6 @@ def drift(tree: xr.DataTree) -> xr.DataArray:
     }
     attributes = {"unit_of_time": unit_of_time(tree)}
     return xr.DataArray(1 - correlation(*y), coords, ("chain", "layer"), "drift", attributes)
-
-
-def best_match(
-    a: Float[np.ndarray, "neuron label"], b: Float[np.ndarray, "neuron label"]
-) -> Int[np.ndarray, " neuron"]:
-    r"""The permutation \(\pi\) of neurons that maximizes \(\sum_{ic} a_{ic} b_{\pi(i) c}\): linear assignment."""
-    return linear_sum_assignment(a @ b.T, maximize=True)[1]
 
 
 def _matched(first: Float[np.ndarray, "... neuron label"], last: Float[np.ndarray, "... neuron label"]) -> np.ndarray:

@@ -64,8 +64,8 @@ def sample(
         draws: draws kept of each chain.
         seed: the same seed on the same machine gives the same draws.
         method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction); "langevin", overdamped Langevin dynamics, whose
-            draws have a time in which directions that the data leave free relax like exp(-t); or "tempered", whose chains change
-            codes: each is a ladder of replicas along a path that the theory anchors, for one hidden layer and orthogonal
+            draws have a time in which directions that the data leave free relax like exp(-t); or "tempered", whose chains
+            change codes: each is a ladder of replicas along a path that the theory anchors, for one hidden layer and orthogonal
             inputs. All leave the posterior invariant.
         start: "prior"; "theory", networks drawn from the mean-field theory (`nonlazy.solve`); or first coordinates, each
             of shape (chains, ...) or the same for all chains.
