@@ -93,6 +93,7 @@ METHODS = {
     "nuts": {"method": "nuts"},
     "mala": {"method": "mala", "thin": 20, "warmup": 1000},
     "mclmc": {"method": "mclmc"},
+    "langevin": {"method": "langevin", "thin": 50, "warmup": 1000},
     "plain": {"method": "hmc", "parametrization": "plain", "thin": 2},
 }
 ERF = ("erf", "nonlazy", 1, 6)
