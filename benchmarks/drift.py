@@ -19,41 +19,45 @@ import xarray as xr
 import nonlazy as nl
 
 RESULTS = Path(__file__).with_suffix(".json")
-DRAWS, CHAINS, WARMUP = 100, 4, 500
+WIDTH, DRAWS, CHAINS, WARMUP = 64, 100, 4, 500
 
 
 class Case(NamedTuple):
     """A network, and how long its Langevin dynamics runs: `thin` transitions for each of the draws."""
 
     activation: str
+    depth: int
     temperature: float
     thin: int
-    width: int = 64
     start: str = "prior"
 
     @property
     def name(self) -> str:
-        return f"{self.activation}, T = {self.temperature:g}, {self.start}"
+        return f"{self.activation}, L = {self.depth}, T = {self.temperature:g}, {self.start}"
 
 
 CASES = (
-    Case("linear", 1e-3, 800),
-    Case("erf", 1e-4, 300),
-    Case("erf", 1e-4, 300, start="theory"),
-    Case("relu", 1e-3, 800),
+    Case("linear", 3, 1e-3, 800),
+    Case("erf", 3, 1e-4, 300),
+    Case("erf", 3, 1e-4, 300, start="theory"),
+    Case("relu", 3, 1e-3, 800),
+    Case("relu", 3, 1e-4, 800),
+    Case("relu", 1, 1e-4, 1000),
 )
 
 
 def posterior_of(case: Case) -> nl.Posterior:
-    """The toy task of the source on three hidden layers."""
-    task = nl.tasks.orthogonal(case.width, (0.5, 0.25, 0.25))
-    return nl.Posterior(nl.Model(depth=3, width=case.width, activation=case.activation), task, case.temperature)
+    """The toy task of the source."""
+    task = nl.tasks.orthogonal(WIDTH, (0.5, 0.25, 0.25))
+    return nl.Posterior(nl.Model(depth=case.depth, width=WIDTH, activation=case.activation), task, case.temperature)
 
 
 def all_weights(posterior: nl.Posterior, tree: xr.DataTree) -> list[np.ndarray]:
     """All weights of the last draws, in units of their prior standard deviations: where Langevin chains can start."""
     last = tree["posterior"].to_dataset().isel(draw=-1)
-    deeper = last["deeper_weights"].transpose("layer_above", "chain", "neuron_below", "neuron").values
+    deeper = []
+    if "deeper_weights" in last:
+        deeper = list(last["deeper_weights"].transpose("layer_above", "chain", "neuron_below", "neuron").values)
     return [last["first_weights"].values, *deeper, last["readout"].values / posterior.readout_variance**0.5]
 
 
@@ -76,17 +80,21 @@ def figures(tree: xr.DataTree) -> dict[str, Any]:
     names = ["drift_of_all", "matched_drift", "participation", "codes_kept", "codes_kept_by_chance", "code_change"]
     stats = tree["sample_stats"]
     return {
-        "drift": found.values.tolist(),
-        **{name: found[name].values.tolist() for name in names},
-        "time": found.time.values.tolist(),
-        "times": course.time.mean("chain").values.tolist(),
-        "correlation": course.correlation.mean("chain").values.tolist(),
-        "correlation_std": course.correlation.std("chain", ddof=1).values.tolist(),
+        "drift": rounded(found),
+        **{name: rounded(found[name]) for name in names},
+        "time": rounded(found.time),
+        "times": rounded(course.time.mean("chain")),
+        "correlation": rounded(course.correlation),
         "acceptance_rate": float(stats["acceptance_rate"].mean()),
         "step_size": float(stats["step_size"][0, -1]),
         "training_error": float(stats["training_error"].mean()),
-        "log_density": stats["lp"].values[:, [0, -1]].tolist(),
+        "log_density": rounded(stats["lp"][:, [0, -1]]),
     }
+
+
+def rounded(values: xr.DataArray) -> list[Any]:
+    """Values as JSON knows them, in four digits after the point."""
+    return np.round(values.values, 4).tolist()
 
 
 def main() -> None:
@@ -101,7 +109,8 @@ def main() -> None:
             continue
         results[case.name] = measure(case)
         print(case.name, results[case.name]["seconds"], flush=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        lines = (f"{json.dumps(name)}: {json.dumps(result)}" for name, result in results.items())
+        RESULTS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from nonlazy.plot.activity import activity, code_fractions
 from nonlazy.plot.comparison import compare
+from nonlazy.plot.drift import activity_autocorrelation, drift
 from nonlazy.plot.errors import predictor, training_error
 from nonlazy.plot.kernels import block_traces, kernel
 from nonlazy.plot.readout import readout
@@ -9,9 +10,11 @@ from nonlazy.plot.style import style, subplots
 
 __all__ = [
     "activity",
+    "activity_autocorrelation",
     "block_traces",
     "code_fractions",
     "compare",
+    "drift",
     "kernel",
     "predictor",
     "readout",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
@@ -17,18 +18,21 @@ def activity(
 ) -> Axes:
     """Heat map of neurons' activities on inputs that are sorted by class; rows as they come, so sort them by code."""
     features, labels = np.asarray(features), np.asarray(labels)
-    low, high = np.quantile(features, [0.002, 0.998])
-    if low < -0.1 * high:
-        bound = max(-low, high)
-        colours = {"cmap": DIVERGING, "vmin": -bound, "vmax": bound}
-    else:
-        # A few outlier neurons may be far above the rest; their range is the one to show.
-        colours = {"cmap": SEQUENTIAL, "vmin": min(low, 0), "vmax": features.max()}
-    image = ax.imshow(features, aspect="auto", interpolation="nearest", **colours)
+    image = ax.imshow(features, aspect="auto", interpolation="nearest", **activity_colours(features))
     mark_classes(labels, names, ax, both=False)
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
     ax.set(xlabel="input, by class", ylabel="neuron, by code")
     return ax
+
+
+def activity_colours(values: Float[np.ndarray, "..."]) -> dict[str, Any]:
+    """Colour map and scale of activities: around zero if they have both signs."""
+    low, high = np.quantile(values, [0.002, 0.998])
+    if low < -0.1 * high:
+        bound = max(-low, high)
+        return {"cmap": DIVERGING, "vmin": -bound, "vmax": bound}
+    # A few outlier neurons may be far above the rest; their range is the one to show.
+    return {"cmap": SEQUENTIAL, "vmin": min(low, 0), "vmax": values.max()}
 
 
 def code_fractions(
