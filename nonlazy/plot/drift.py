@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -56,7 +57,7 @@ def activity_autocorrelation(
     """Correlation of class activities against the time between draws: a thick line for each layer, thin ones for its chains."""
     time, correlation = np.asarray(time), np.asarray(correlation)
     for layer in range(correlation.shape[1]):
-        look = {"color": class_colour(layer), "ls": LINES[layer % len(LINES)]}
+        look: dict[str, Any] = {"color": class_colour(layer), "ls": LINES[layer % len(LINES)]}
         for times, chain in zip(time, correlation[:, layer], strict=True):
             ax.plot(times, chain, lw=0.5, alpha=0.5, **look)
         ax.plot(time.mean(axis=0), correlation[:, layer].mean(axis=0), lw=1.8, label=f"layer {layer + 1}", **look)
