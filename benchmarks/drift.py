@@ -40,7 +40,7 @@ class Case(NamedTuple):
 CASES = (
     Case("linear", 3, 1e-3, 600),
     Case("erf", 3, 1e-4, 300),
-    Case("relu", 3, 1e-3, 800),
+    Case("relu", 3, 1e-3, 500),
     Case("relu", 3, 1e-4, 400),
     Case("relu", 1, 1e-4, 500),
 )
