@@ -30,22 +30,24 @@ def drift(tree: xr.DataTree) -> xr.DataArray:
     coding a few outliers decide. `participation` says how many neurons d speaks of, `drift_of_all` how much
     neurons moved if all count the same.
 
+    Further coordinates of dimensions (chain, layer):
+
+    - `drift_of_all`: d with \(u_{ic} = x_{ic} / (\sum_{c'} x_{ic'}^2)^{1/2}\) in place of \(x_{ic}\).
+    - `matched_drift`: \(\min_\pi d\) over the permutations of the neurons at the end. It is small where neurons only
+      exchanged what they do. Independent populations of few neurons match well, too.
+    - `participation`: \((\sum_i s_i)^2 / \sum_i s_i^2\) with \(s_i = \sum_c y_{ic}(0)^2\).
+    - `codes_kept`: fraction of neurons with the same code at both ends; codes as in `nonlazy.code_fractions`.
+    - `codes_kept_by_chance`: the same if neurons were shuffled, \(\sum_\gamma p_\gamma(0)\, p_\gamma(t)\).
+    - `code_change`: total variation \(\tfrac12 \sum_\gamma |p_\gamma(t) - p_\gamma(0)|\) of the code fractions.
+
+    and `time` (chain), from the first draw to the last: that of the dynamics for method "langevin", the number of
+    transitions for others, as the attribute `unit_of_time` says.
+
     Args:
         tree: result of `nonlazy.sample`, with two draws or more.
 
     Returns:
-        (chain, layer), with further coordinates of these dimensions:
-
-        - `drift_of_all`: d with \(u_{ic} = x_{ic} / (\sum_{c'} x_{ic'}^2)^{1/2}\) in place of \(x_{ic}\).
-        - `matched_drift`: \(\min_\pi d\) over the permutations of the neurons at the end. It is small where neurons only
-          exchanged what they do. Independent populations of few neurons match well, too.
-        - `participation`: \((\sum_i s_i)^2 / \sum_i s_i^2\) with \(s_i = \sum_c y_{ic}(0)^2\).
-        - `codes_kept`: fraction of neurons with the same code at both ends; codes as in `nonlazy.code_fractions`.
-        - `codes_kept_by_chance`: the same if neurons were shuffled, \(\sum_\gamma p_\gamma(0)\, p_\gamma(t)\).
-        - `code_change`: total variation \(\tfrac12 \sum_\gamma |p_\gamma(t) - p_\gamma(0)|\) of the code fractions.
-
-        and `time` (chain), from the first draw to the last: that of the dynamics for method "langevin", the number of
-        transitions for others, as the attribute `unit_of_time` says.
+        d (chain, layer), with the coordinates above.
 
     Raises:
         InputError: class_activity was not kept; fewer than two draws.
