@@ -92,7 +92,28 @@ Hamiltonian Monte Carlo, 100 more whose drift is measured, and then go on by Lan
 Published (van Meegen and Sompolinsky, 2025): in linear networks all layers drift; in ReLU networks none; in sigmoidal
 ones all but the last, where code fractions persist while neurons exchange codes.
 """
-FINDINGS = ""
+FINDINGS = r"""**Linear: holds.** All layers drift to independence, with both dynamics. The class activities of the first layer are
+forgotten in a time of 6, those of the second and third in 4.5 (correlation 1/e).
+
+**Sigmoidal: holds.** Not one neuron of the last layer changes its code in a time of 34 or in 100 Hamiltonian transitions. The
+first two layers drift, slowly: at a time of 34, 0.66 and 0.18. Matched to the best, 0.03 and 0.02 of this are left, and code
+fractions changed by 0.11 and 0.07 in total variation, where two independent draws of 64 neurons with six
+equally common codes differ by 0.16. So neurons exchange codes. Those of the last layer are frozen as the start left them, see
+[codes are frozen](../howto/read-the-warnings.md#codes-are-frozen): that they stay does not show that their fractions are
+at equilibrium.
+
+**ReLU, L = 1: holds for the neurons that carry the code.** The participation ratio is 3.05: one outlier for each class, and
+they stay, d = 0.03 with both dynamics. The bulk does drift: 0.9 if all neurons count the same.
+
+**ReLU, L = 3: does not hold here above the first layer.** In the first layer three to four outliers stay (d = 0.2 to 0.3). In
+the second and third the task-related kernel is shared by some ten to twenty neurons instead of three, and these
+drift to independence within 100 Hamiltonian transitions at \(T = 10^{-3}\). It is the same at N = P = 100 (two chains, drift
+of the layers 0.23, 1.0, 1.1), and with a readout variance of \(1/P\) in place of \(P^{-1/3}\) (0.2, 1.0, 1.1). At
+\(T = 10^{-4}\) sharing is less and drift slower. The published networks had one coding neuron per class in the last
+layer, at a temperature and prior width that are not published: outliers that few would not drift here either.
+
+All chains began at the prior. Widths other than 64 were tried for ReLU only.
+"""
 
 
 def write_page(results: dict[str, Any]) -> None:
