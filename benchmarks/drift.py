@@ -41,6 +41,7 @@ CASES = (
     Case("linear", 3, 1e-3, 600),
     Case("erf", 3, 1e-4, 300),
     Case("relu", 3, 1e-3, 500),
+    Case("relu", 3, 1e-4, 400),
     Case("relu", 1, 1e-4, 500),
 )
 

@@ -107,13 +107,13 @@ at equilibrium.
 **ReLU, L = 1: holds for the neurons that carry the code.** The participation ratio is 3.05: one outlier for each class, and
 they stay, d = 0.03 with both dynamics. The bulk does drift: 0.9 if all neurons count the same.
 
-**ReLU, L = 3: does not hold here above the first layer.** In the first layer three to four outliers stay (d = 0.2 to 0.3). In
-the second and third the task-related kernel is shared by some ten to twenty neurons instead of three, and these
-drift to independence within 100 Hamiltonian transitions at \(T = 10^{-3}\). Single runs of two chains, not in the
-table, say the same: N = P = 100 (drift of the layers 0.23, 1.0, 1.1); a readout variance of \(1/P\) in place of
-\(P^{-1/3}\) (0.2, 1.0, 1.1); \(T = 10^{-4}\) (0.26, 0.9, 1.0), where seven to eight neurons share the kernel. The published networks had one coding neuron per class in the last
-layer, at a temperature and prior width that are not published. No chain here came to outliers that few above the first
-layer, so that their drift was not seen.
+**ReLU, L = 3: does not hold here above the first layer.** In the first layer three to four outliers stay (d = 0.2 to
+0.3). In the second and third the task-related kernel is shared by some eight to twenty neurons instead of three, and
+these drift to independence within 100 Hamiltonian transitions, at \(T = 10^{-3}\) and at \(10^{-4}\). At \(10^{-4}\) Langevin
+dynamics got no further than a time of 0.7, too short to show it. Single runs of two chains, not in the table, say the
+same: N = P = 100 (drift of the layers 0.23, 1.0, 1.1), and a readout variance of \(1/P\) in place of \(P^{-1/3}\) (0.2, 1.0,
+1.1). The published networks had one coding neuron per class in the last layer, at a temperature and prior width that
+are not published. No chain here came to outliers that few above the first layer, so that their drift was not seen.
 
 All chains began at the prior. Widths other than 64 were tried for ReLU only.
 """
