@@ -93,14 +93,15 @@ Published (van Meegen and Sompolinsky, 2025): in linear networks all layers drif
 ones all but the last, where code fractions persist while neurons exchange codes.
 """
 FINDINGS = r"""**Linear: holds.** All layers drift: to independence within 100 Hamiltonian transitions, to 0.77, 0.88 and
-0.84 in a time of 9 of Langevin dynamics, where the correlation of the first layer falls to 1/e in a time of 6, those of the second
-and third in 4.5.
+0.84 in a time of 9 of Langevin dynamics, where the correlation of the first layer falls to 1/e in a time of 6, those of
+the second and third in 4.5.
 
 **Sigmoidal: holds.** Not one neuron of the last layer changes its code in a time of 34 or in 100 Hamiltonian transitions. The
 first two layers drift, slowly: at a time of 34, 0.66 and 0.18. Matched to the best, 0.03 and 0.02 of this are left, and code
 fractions changed by 0.11 and 0.07 in total variation, where two independent draws of 64 neurons with six
 equally common codes differ by 0.16. So neurons exchange codes. (The match alone proves little
-at this width: independent populations of the linear network are brought down to 0.06 by it.) Those of the last layer are frozen as the start left them, see
+at this width: independent populations of the linear network are brought down to 0.06 by it.) Those of the last layer
+are frozen as the start left them, see
 [codes are frozen](../howto/read-the-warnings.md#codes-are-frozen): that they stay does not show that their fractions are
 at equilibrium.
 
