@@ -10,7 +10,7 @@ Sample the weight posterior of a network in the non-lazy regime, and read its re
 """
 
 from nonlazy import plot, tasks
-from nonlazy.analysis import generalization, geometry_table, learning_curve
+from nonlazy.analysis import activity_autocorrelation, drift, generalization, geometry_table, learning_curve
 from nonlazy.codes import code_fractions
 from nonlazy.errors import (
     CheckpointError,
@@ -53,9 +53,11 @@ __all__ = [
     "Posterior",
     "SamplingWarning",
     "Theory",
+    "activity_autocorrelation",
     "code_fractions",
     "coding_scheme",
     "diagnose",
+    "drift",
     "generalization",
     "geometry_table",
     "kernel_alignment",

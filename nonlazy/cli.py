@@ -18,7 +18,8 @@ from nonlazy.demo import demo as run_demo
 from nonlazy.errors import InputError, NonlazyError
 from nonlazy.pipeline import RunFolder, TheoryFolder, run_theory
 from nonlazy.pipeline import run as run_pipeline
-from nonlazy.sampling import diagnose
+from nonlazy.sampling import METHODS, diagnose
+from nonlazy.validation import one_of
 
 Result = TypeVar("Result")
 
@@ -49,16 +50,26 @@ def run(
     preset: Preset = None,
     out: Out = Path("run"),
     seed: Seed = None,
+    dynamics: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Dynamics of the chains: {', '.join(METHODS)}; replaces the configuration's sampling.method."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Sample a network's posterior and report what it represents, beside what the theory predicts.
 
     Writes samples.nc, summary.json, report.html and figures/ to the folder given by --out.
     """
+    if dynamics is not None:
+        one_of("--dynamics", dynamics, METHODS)
     text, source = _configuration(configuration, preset)
     folder = RunFolder(out)
+    replaced = {name: value for name, value in (("seed", seed), ("method", dynamics)) if value is not None}
     reproduce = f"nonlazy run {source} --out {out}" + ("" if seed is None else f" --seed {seed}")
-    tree = _interruptible(lambda: run_pipeline(text, source, seed, folder, not quiet, reproduce), reproduce)
+    reproduce += "" if dynamics is None else f" --dynamics {dynamics}"
+    tree = _interruptible(lambda: run_pipeline(text, source, replaced, folder, not quiet, reproduce), reproduce)
     if not quiet:
         _say(str(diagnose(tree)))
         _say("Wrote " + ", ".join(map(str, (folder.samples, folder.summary, folder.report, folder.figures))))

@@ -42,7 +42,7 @@ def class_activity_of_layer(tree: xr.DataTree, layer: int = -1) -> xr.DataArray:
         InputError: the run did not keep class_activity, or has no such layer.
     """
     if "class_activity" not in tree["posterior"]:
-        raise InputError("codes need class_activity: sample with keep=(..., 'class_activity').")
+        raise InputError("this needs class_activity: sample with keep=(..., 'class_activity').")
     activity = tree["posterior"]["class_activity"]
     depth = activity.sizes["layer"]
     if isinstance(layer, bool) or not isinstance(layer, int) or not (layer == -1 or 1 <= layer <= depth):

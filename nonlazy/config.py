@@ -111,7 +111,7 @@ class SamplingConfig(Section):
     start: Literal["prior", "theory"] = "prior"
     keep: list[str] = list(DEFAULT_KEEP)
     thin: int = 1
-    parametrization: str = "reduced"
+    parametrization: str | None = None
 
 
 class Config(Section):

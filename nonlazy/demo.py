@@ -16,13 +16,14 @@ PRESETS = ("toy-linear", "toy-erf", "toy-relu", "mnist")
 
 def demo(out: Path, seed: int | None, progress: bool, announce: Callable[[str], None]) -> Path:
     """Run the presets into folders below `out`; the path of the index page."""
+    replaced = {} if seed is None else {"seed": seed}
     entries = []
     for name in PRESETS:
         folder = RunFolder(out / name)
         text = config.read_preset(name)
         title = config.parse(text, name).title
         announce(title)
-        run(text, f"preset {name}", seed, folder, progress, f"nonlazy run --preset {name} --out {name}")
+        run(text, f"preset {name}", replaced, folder, progress, f"nonlazy run --preset {name} --out {name}")
         verdict = json.loads(folder.summary.read_text())["verdict"]
         entries.append(IndexEntry(f"{name}/report.html", title, verdict, f"{name}/figures/activities.svg"))
     index = out / "index.html"

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -39,20 +40,22 @@ class RunFolder:
             raise FileError(f"{self.path} holds a finished run; choose another folder with --out, or delete it.")
 
 
-def run(text: str, name: str, seed: int | None, folder: RunFolder, progress: bool, reproduce: str) -> xr.DataTree:
+def run(
+    text: str, name: str, replaced: dict[str, Any], folder: RunFolder, progress: bool, reproduce: str
+) -> xr.DataTree:
     """Sample the posterior a configuration describes, and write everything about it; goes on where a killed run stopped.
 
     Args:
         text: configuration in TOML.
         name: what to call it in messages.
-        seed: replaces the configuration's `sampling.seed`.
+        replaced: values in place of the configuration's, by their names in its table `sampling`.
         folder: where to write.
         progress: show a progress bar.
         reproduce: the command that makes this run, for the report.
     """
     settings = config.parse(text, name)
     posterior = settings.posterior()
-    options = settings.sampling.model_dump() | ({} if seed is None else {"seed": seed})
+    options = settings.sampling.model_dump() | replaced
     folder.check_free()
     with warnings.catch_warnings():
         # The report and the summary say it in full.

@@ -96,6 +96,18 @@ def test_seed_and_quiet(monkeypatch, capsys, config_file, tmp_path):
     assert not np.array_equal(readouts[0], readouts[2])
 
 
+def test_dynamics_replaces_the_method(monkeypatch, capsys, config_file, tmp_path):
+    out = tmp_path / "out"
+    status, _, _ = call(monkeypatch, capsys, "run", config_file, "--out", out, "--dynamics", "langevin", "--quiet")
+    assert status == 0
+    tree = nl.load(out / "samples.nc")
+    assert json.loads(tree.attrs["configuration"])["sampling"]["method"] == "langevin"
+    assert (np.diff(tree["sample_stats"]["time"].values) >= 0).all()
+    assert (out / "figures" / "drift.png").exists()
+    assert "--dynamics langevin" in (out / "report.html").read_text()
+    assert "covered a time of" in json.dumps(json.loads((out / "summary.json").read_text())["warnings"])
+
+
 def test_finished_run_is_not_overwritten(monkeypatch, capsys, config_file, tmp_path):
     out = tmp_path / "out"
     call(monkeypatch, capsys, "run", config_file, "--out", out, "--quiet")
@@ -154,6 +166,7 @@ def test_bad_configuration(monkeypatch, capsys, tmp_path, change, message):
     [
         (["run", "--preset", "toy-quadratic"], "preset must be one of digits, mnist, toy-erf"),
         (["run"], "Give either a configuration file or --preset NAME"),
+        (["run", "--preset", "toy-erf", "--dynamics", "brown"], "--dynamics must be one of 'hmc', 'nuts'"),
         (["run", "nowhere.toml"], "configuration nowhere.toml cannot be read: No such file"),
     ],
 )

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import blackjax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +23,7 @@ import nonlazy as nl
 from nonlazy.compilation import COMPILER_OPTIONS
 from nonlazy.posterior import Plain
 from nonlazy.sampling.hmc import HMC
+from nonlazy.sampling.langevin import LANGEVIN
 from nonlazy.sampling.mala import MALA
 from nonlazy.sampling.mclmc import MCLMC
 from nonlazy.sampling.nuts import NUTS
@@ -96,7 +96,7 @@ def run(density, method=HMC, step_size=0.25, n_steps=5, used=lambda log_density:
         key_targets, *keys = jax.random.split(key, 1 + TRANSITIONS)
         given = SimpleNamespace(targets=targets, inputs=density.task.inputs, n_features=4, test_inputs=None)
         log_density = used(density._replace(task=given).log_density)
-        state = blackjax.hmc.init(position, log_density)
+        state = method.start(key_targets, SimpleNamespace(log_density=log_density), position)
         for key in keys:
             state, _ = method.step(
                 key, state, SimpleNamespace(log_density=log_density), jnp.asarray(step_size), jnp.asarray(n_steps)
@@ -153,6 +153,8 @@ def test_mistakes_are_found(wrong):
 @pytest.mark.slow
 @pytest.mark.parametrize("parametrization", ["reduced", "plain"])
 @pytest.mark.parametrize("depth", [1, 2])
-@pytest.mark.parametrize(("method", "step_size"), [(HMC, 0.25), (NUTS, 0.3), (MALA, 0.3), (MCLMC, 0.3)])
+@pytest.mark.parametrize(
+    ("method", "step_size"), [(HMC, 0.25), (NUTS, 0.3), (MALA, 0.3), (LANGEVIN, 0.3), (MCLMC, 0.3)]
+)
 def test_every_method(method, step_size, depth, parametrization):
     assert_close(run(posterior(depth).density(parametrization), method, step_size))

@@ -157,13 +157,14 @@ def test_tempered():
         ("nuts", {}),
         ("mala", {"warmup": 4000, "thin": 100}),
         ("mclmc", {}),
+        ("langevin", {"warmup": 4000, "thin": 200}),
         ("hmc", {"parametrization": "plain", "thin": 4}),
         ("nuts", {"parametrization": "plain"}),
     ],
 )
 def test_every_method(method, settings, depth, regime):
     # All weights at low temperature are stiff; the exact answer holds at any temperature.
-    net = one_output(depth, regime, 0.02 if "parametrization" in settings else 1e-3)
+    net = one_output(depth, regime, 0.02 if method == "langevin" or "parametrization" in settings else 1e-3)
     settings = {"warmup": 1000, "draws": 1500, "seed": 1} | settings
     compare(run(net, LABELS, method=method, **settings), net, LABELS, by_quadrature(net))
 

@@ -88,7 +88,7 @@ def test_draws_are_in_double_precision_and_the_callers_setting_is_untouched(post
     assert not jax.config.jax_enable_x64
 
 
-@pytest.mark.parametrize("method", ["hmc", "nuts", "mala", "mclmc"])
+@pytest.mark.parametrize("method", ["hmc", "nuts", "mala", "mclmc", "langevin"])
 def test_same_seed_same_draws(posterior, method):
     first, again = (sample(posterior, method=method, seed=3) for _ in range(2))
     assert_same_draws(first, again)

@@ -14,7 +14,14 @@ from matplotlib.figure import Figure
 
 from nonlazy import plot
 from nonlazy.activations import Activation
-from nonlazy.analysis import compare, order_by_class, order_by_code, predictor
+from nonlazy.analysis import (
+    activity_autocorrelation,
+    compare,
+    matched_activities,
+    order_by_class,
+    order_by_code,
+    predictor,
+)
 from nonlazy.codes import code_fractions
 from nonlazy.compilation import double_precision
 from nonlazy.kernels import class_averages
@@ -47,7 +54,7 @@ def pictures(
     """All figures that a run's draws allow, in the order of the report, with the theory where it is known."""
     view = View(tree, phi, readout_variance, theory)
     makers: list[Callable[[View], Picture | None]] = [
-        activities, kernels, comparison, codes, readouts, predictions, block_traces, training_error,
+        activities, kernels, comparison, codes, drift, readouts, predictions, block_traces, training_error,
     ]  # fmt: skip
     with plot.style():
         return [picture for maker in makers if (picture := maker(view)) is not None]
@@ -140,6 +147,24 @@ def codes(view: View) -> Picture | None:
         "values."
     )
     return Picture("codes", "Codes", caption, figure)
+
+
+def drift(view: View) -> Picture | None:
+    if not view.has("class_activity") or view.tree["posterior"].sizes["draw"] < 2:
+        return None
+    figure, axes = plot.subplots(1, view.depth + 1, 3.4, 3.0)
+    for layer, ax in enumerate(axes[0][:-1], start=1):
+        plot.drift(*matched_activities(view.tree, layer=layer), view.names, ax)
+        ax.set_title(f"layer {layer}", pad=24)
+    course = activity_autocorrelation(view.tree)
+    unit = course.attrs["unit_of_time"]
+    plot.activity_autocorrelation(course["time"].values, course["correlation"].values, unit, axes[0][-1])
+    caption = (
+        "Class activity of every neuron in the first draw of the first chain, of the same neurons in the last, and of the last "
+        "draw's neurons in the order that matches the first draw best: where that looks like the first draw, neurons only "
+        "exchanged what they do. Right: how long neurons of all chains remember which classes they responded to."
+    )
+    return Picture("drift", "Drift of single neurons", caption, figure)
 
 
 def readouts(view: View) -> Picture | None:

@@ -109,7 +109,7 @@ class Sampler(NamedTuple):
     def networks(self, chains: Chains) -> Network:
         """A network of each chain at its present position."""
         keys = jax.random.split(jax.random.fold_in(self.key, 1), self.schedule.chains)
-        return _networks(self.density, keys, chains.chains.position)
+        return draw_networks(self.density, keys, chains.chains.position)
 
 
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)
@@ -124,7 +124,8 @@ def _start(density: NetworkDensity, keys: Array, positions: Position, *, method:
 
 
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)
-def _networks(density: NetworkDensity, keys: Array, positions: Position) -> Network:
+def draw_networks(density: NetworkDensity, keys: Array, positions: Position) -> Network:
+    """A network of each chain at these positions."""
     return jax.vmap(density.network)(keys, positions)
 
 

@@ -28,6 +28,8 @@ MAX_WIDTH_TEMPERATURE = 0.01
 TYPICAL_T = 5
 N_PREDICTIONS = 30
 FROZEN_FRACTION = 0.02
+# Of Langevin dynamics: the time in which directions that the data leave free relax.
+MIN_TIME = 1
 
 
 class Row(NamedTuple):
@@ -136,6 +138,8 @@ def _statistics(tree: xr.DataTree) -> dict[str, float]:
     own = {name: float(stats[name].mean()) for name in ("exchange_rate", "replacement_rate") if name in stats}
     if "round_trips" in stats:
         own["round_trips"] = float(stats["round_trips"][:, -1].min())
+    if "time" in stats:
+        own["time"] = float((stats["time"][:, -1] - stats["time"][:, 0]).min())
     return own | {
         "acceptance_rate": float(stats["acceptance_rate"].mean()),
         "divergences": int(stats["diverging"].sum()),
@@ -183,6 +187,11 @@ def _warn_statistics(statistics: dict[str, float]) -> list[str]:
         found.append(
             "In a chain no replica went from the coldest to the hottest rung and back: codes at equilibrium rest on the "
             "annealing in warm-up alone. Draw more."
+        )
+    if statistics.get("time", MIN_TIME) < MIN_TIME:
+        found.append(
+            f"The dynamics covered a time of {statistics['time']:.2g} from the first draw to the last; directions that the "
+            f"data leave free need a time of {MIN_TIME} to relax. Draw more, or raise thin."
         )
     error, width_temperature = statistics["training_error"], statistics["width_times_temperature"]
     temperature = error / statistics["training_error_over_temperature"]

@@ -18,10 +18,11 @@ from xarray import DataTree
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError, SamplingWarning
 from nonlazy.posterior import Position, Posterior
-from nonlazy.sampling.chains import Sampler, Schedule
+from nonlazy.sampling.chains import Sampler, Schedule, draw_networks
 from nonlazy.sampling.checkpoint import Checkpoint
 from nonlazy.sampling.diagnostics import diagnose
 from nonlazy.sampling.hmc import HMC
+from nonlazy.sampling.langevin import LANGEVIN
 from nonlazy.sampling.mala import MALA
 from nonlazy.sampling.mclmc import MCLMC
 from nonlazy.sampling.method import Method, NetworkDensity
@@ -33,7 +34,7 @@ from nonlazy.sampling.tempered import TEMPERED
 from nonlazy.theory import solve
 from nonlazy.validation import integer, one_of
 
-METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC, TEMPERED)}
+METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC, LANGEVIN, TEMPERED)}
 # All weights together form funnels: where readout weights are small, hidden weights are large and the fit confines them to
 # a narrow valley. Steps tuned to the usual acceptance never enter it: the kernels' tails are cut, and R-hat does not show it.
 PLAIN_ACCEPTANCE = 0.95
@@ -52,7 +53,7 @@ def sample(
     progress: bool = True,
     keep: Sequence[str] = DEFAULT_KEEP,
     thin: int = 1,
-    parametrization: str = "reduced",
+    parametrization: str | None = None,
 ) -> DataTree:
     """Draw networks from the posterior by Markov chains.
 
@@ -62,9 +63,10 @@ def sample(
         warmup: transitions in which the step size is tuned; not kept.
         draws: draws kept of each chain.
         seed: the same seed on the same machine gives the same draws.
-        method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction), or "tempered", whose chains change codes: each is
-            a ladder of replicas along a path that the theory anchors, for one hidden layer and orthogonal inputs. All leave
-            the posterior invariant.
+        method: "hmc", "nuts", "mala" or "mclmc" (with Metropolis correction); "langevin", overdamped Langevin dynamics, whose
+            draws have a time in which directions that the data leave free relax like exp(-t); or "tempered", whose chains
+            change codes: each is a ladder of replicas along a path that the theory anchors, for one hidden layer and orthogonal
+            inputs. All leave the posterior invariant.
         start: "prior"; "theory", networks drawn from the mean-field theory (`nonlazy.solve`); or first coordinates, each
             of shape (chains, ...) or the same for all chains.
         checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
@@ -73,11 +75,12 @@ def sample(
             "preactivations", "weights" (W^1 as first_weights, W^2 ... W^L as deeper_weights, in units of their prior standard
             deviation).
         thin: transitions for each kept draw.
-        parametrization: "reduced" (readout integrated out, first layer whitened) or "plain" (all weights).
+        parametrization: "reduced" (readout integrated out, first layer whitened) or "plain" (all weights); None picks "plain"
+            for "langevin", "reduced" otherwise.
 
     Returns:
         A tree in ArviZ's layout, axes (chain, draw, ...). Groups: posterior (what `keep` names), sample_stats (lp,
-        acceptance_rate, diverging, n_gradients, step_size, training_error, test_error), posterior_predictive (targets),
+        acceptance_rate, diverging, n_gradients, step_size, training_error, test_error, time), posterior_predictive (targets),
         posterior_mean (kernel), last_draw (preactivations and readout of the last network of each chain),
         observed_data, constant_data. Layers are numbered from 1, labels carry the names of the classes.
 
@@ -102,11 +105,11 @@ def sample(
     )
     integer("seed", seed, 0)
     kept = check_keep(keep)
-    chosen = choose_method(method, parametrization)
+    chosen, parametrization = choose_method(method, parametrization)
     density = jax.device_put(chosen.prepare(posterior, posterior.density(parametrization), seed, progress))
     sampler = Sampler(density, chosen, schedule, kept, jax.random.key(seed))
     if isinstance(start, str) and start == "theory":
-        positions = theory_positions(posterior, parametrization, chains, seed, progress)
+        positions = theory_positions(posterior, parametrization, sampler, seed, progress)
     else:
         positions = first_positions(start, density, sampler)
     if not isinstance(start, str):
@@ -130,12 +133,13 @@ def sample(
     return tree
 
 
-def choose_method(name: str, parametrization: str) -> Method:
-    """The method of this name, its steps tuned to the parametrization."""
+def choose_method(name: str, parametrization: str | None) -> tuple[Method, str]:
+    """The method of this name, its steps tuned to the parametrization, and the parametrization."""
     method = METHODS[one_of("method", name, METHODS)]
+    parametrization = method.parametrization if parametrization is None else parametrization
     if parametrization == "plain":
-        return method._replace(target_acceptance=max(method.target_acceptance, PLAIN_ACCEPTANCE))
-    return method
+        method = method._replace(target_acceptance=max(method.target_acceptance, PLAIN_ACCEPTANCE))
+    return method, parametrization
 
 
 def first_positions(start: str | Sequence[ArrayLike], density: NetworkDensity, sampler: Sampler) -> Position:
@@ -156,13 +160,19 @@ def first_positions(start: str | Sequence[ArrayLike], density: NetworkDensity, s
     return tuple(jnp.broadcast_to(x, shape) for x, shape in zip(given, batched, strict=True))
 
 
-def theory_positions(posterior: Posterior, parametrization: str, chains: int, seed: int, progress: bool) -> Position:
+def theory_positions(
+    posterior: Posterior, parametrization: str, sampler: Sampler, seed: int, progress: bool
+) -> Position:
     """First coordinates of all chains: networks of independent draws from the theory's single-neuron laws."""
-    if parametrization != "reduced":
-        raise InputError(f"start 'theory' needs parametrization 'reduced', got {parametrization!r}.")
     theory = solve(posterior, seed=seed, progress=progress)
-    networks = [theory.draw(seed=int(s)).position for s in np.random.SeedSequence(seed).generate_state(chains)]
-    return tuple(jnp.asarray(np.stack(coordinate)) for coordinate in zip(*networks, strict=True))
+    seeds = np.random.SeedSequence(seed).generate_state(sampler.schedule.chains)
+    drawn = [theory.draw(seed=int(s)).position for s in seeds]
+    positions = tuple(jnp.asarray(np.stack(coordinate)) for coordinate in zip(*drawn, strict=True))
+    if parametrization == "reduced":
+        return positions
+    # The readout, and weights that no training input sees, drawn exactly given the hidden layers.
+    networks = draw_networks(posterior.reduced, jax.random.split(sampler.key, len(seeds)), positions)
+    return (*networks.weights, networks.readout / jnp.sqrt(posterior.readout_variance))
 
 
 def _fingerprint(*arrays: ArrayLike | None) -> str:

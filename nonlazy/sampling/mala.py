@@ -1,8 +1,8 @@
-r"""The Metropolis-adjusted Langevin algorithm: a diffusion in the space of networks, for drift.
+r"""The Metropolis-adjusted Langevin algorithm: one Euler step of a diffusion a transition, as long as sampling allows.
 
 \[ x' = x + \tfrac{\epsilon^2}{2} \nabla \log p(x) + \epsilon\, \xi \]
 
-so that one transition advances the Langevin dynamics by the time \(\epsilon^2 / 2\), epsilon being the step size.
+with the step size epsilon. For the diffusion itself, in units of its time, see langevin.py.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ class Method(NamedTuple):
     `prepare(posterior, density, seed, progress)` gives the density that all else gets. States have a position and a logdensity;
     `start(key, density, position)` makes the first, and `tune(state, iteration, warmup)` may change them in warm-up. A
     transition costs `replicas(density)` times the gradients of its steps, and has the `statistics` that `Info.own` holds.
+    `parametrization` names the coordinates that it moves in unless told otherwise.
     """
 
     name: str
@@ -85,3 +86,4 @@ class Method(NamedTuple):
     tune: Callable[[Any, Int[Array, ""], Int[Array, ""]], Any] = _keep
     replicas: Callable[[Any], int] = _one
     statistics: tuple[str, ...] = ()
+    parametrization: str = "reduced"

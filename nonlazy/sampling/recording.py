@@ -34,6 +34,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "exchange_rate": (),
     "replacement_rate": (),
     "round_trips": (),
+    "time": (),
     "training_error": (),
     "test_error": (),
 }
