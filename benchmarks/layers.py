@@ -24,7 +24,6 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "layers.json"
 PAGE = HERE.parent / "docs" / "theory" / "reading.md"
 RATIOS = (0.5, 0.25, 0.25)
-CHAINS = 4
 CASES = {
     f"{activation}, {regime}, L = {depth}": (activation, regime, depth)
     for depth in (1, 3)
@@ -36,14 +35,14 @@ PUBLISHED = {"100": 0.13, "010": 0.135, "001": 0.125, "110": 0.19, "101": 0.2, "
 
 
 def sample_and_read(activation: str, regime: str, depth: int) -> dict[str, Any]:
-    size = 100 if depth == 1 else 200
+    size, chains, warmup, draws = (100, 4, 200, 50) if depth == 1 else (200, 2, 120, 20)
     task = nl.tasks.orthogonal(n_inputs=size, class_ratios=RATIOS)
     model = nl.Model(depth=depth, width=size, activation=activation, regime=regime)
     posterior = nl.Posterior(model, task, temperature=1e-5 if regime == "nonlazy" else 1e-3)
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nl.SamplingWarning)
-        tree = nl.sample(posterior, chains=CHAINS, warmup=200, draws=50, keep=("class_activity",))
+        tree = nl.sample(posterior, chains=chains, warmup=warmup, draws=draws, keep=("class_activity",))
     seconds = time.perf_counter() - began
     z = tree["last_draw"]["preactivations"].transpose("chain", "layer", "input", "neuron").values
     with jax.enable_x64(True):
