@@ -109,7 +109,8 @@ class CodingScheme:
             f"  {len(self.selectivity)} neurons, {len(self.coding_neurons)} of them coding; {len(self.classes)} classes: "
             + ", ".join(map(str, self.classes)),
             f"  class structure: p = {e.shared_p_value:.2g} (one neuron: {e.single_p_value:.2g}), "
-            f"{100 * e.class_share:.1f} % of the variance, reliability of class activities {e.reliability:.2f}",
+            f"{100 * e.class_share:.1f} % of the variance",
+            f"  reliability of class activities: {e.reliability:.2f}",
         ]
         if np.isfinite(e.random_share):
             lines.append(
