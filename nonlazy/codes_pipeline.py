@@ -28,10 +28,12 @@ class CodesFolder:
         self.summary, self.neurons = path / "codes.json", path / "neurons.csv"
         self.report, self.figures = path / "report.html", path / "figures"
 
-    def prepare(self) -> None:
-        """Make the folder; refuse one that holds a reading."""
+    def check_free(self) -> None:
+        """Refuse a folder that holds a reading."""
         if self.summary.exists():
             raise FileError(f"{self.path} holds a reading already; choose another folder with --out, or delete it.")
+
+    def make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -58,10 +60,11 @@ def run_codes(
         reproduce: the command that makes this reading, for the report.
     """
     integer("seed", seed, 0)
+    folder.check_free()
     with announced(f"reading {file.name}", progress) as announce:
         recordings = activation_files.read(file, activations, labels, inputs)
         readings = [_read(recording, seed, announce) for recording in recordings]
-        folder.prepare()
+        folder.make()
         announce("drawing")
         _write(readings, f"Coding scheme of {file.name}", file, seed, folder, reproduce)
     return readings

@@ -99,7 +99,7 @@ def test_codes_that_cannot_be_read(monkeypatch, capsys, tmp_path, arguments, mes
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(nl.FileError, match="cannot be made"):
-        CodesFolder(tmp_path / "file" / "out").prepare()
+        CodesFolder(tmp_path / "file" / "out").make()
 
 
 @pytest.mark.usefixtures("few_simulations")
