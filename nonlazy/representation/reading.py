@@ -215,10 +215,10 @@ def _validated(activations: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, n
     except TypeError:
         raise InputError("labels must be of one type that can be sorted, got a mixture.") from None
     if len(classes) < 2:
-        raise InputError(f"labels must hold at least two classes, got only {classes[0]!r}.")
+        raise InputError(f"labels must hold at least two classes, got only {classes[0]}.")
     if counts.min() < 2:
         few = classes[counts.argmin()]
-        raise InputError(f"labels must hold at least two inputs of each class, got one of class {few!r}.")
+        raise InputError(f"labels must hold at least two inputs of each class, got one of class {few}.")
     return values, classes, index
 
 
