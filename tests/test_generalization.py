@@ -188,3 +188,13 @@ def test_bad_input(curve_posteriors, posterior):
         nl.generalization(nl.solve(nl.Posterior(nl.Model(activation="linear"), without.task)))
     with pytest.raises(nl.InputError, match="float"):
         nl.generalization(0.5)
+
+
+def test_bars_end_at_the_error(tree):
+    found = nl.generalization(tree)
+    with nl.plot.style():
+        _, axes = nl.plot.subplots(1, 1, 4, 3)
+        parts = [{"run": found[f"class_{part}"].mean("output")} for part in ("bias_squared", "variance")]
+        ax = nl.plot.bias_variance(*parts, found.label.values, axes[0][0])
+    tops = [bar.get_y() + bar.get_height() for bar in ax.patches]
+    np.testing.assert_allclose(tops[1::2], found.class_error.mean("output"))
