@@ -86,6 +86,8 @@ def run(case: Case) -> dict[str, Any]:
         found[regime] = {str(name): float(errors[name]) for name in names}
         found[regime] |= {"coverage 0.9": float(errors.coverage.sel(level=0.9))}
         found[regime] |= {f"class_{part}": errors[f"class_{part}"].values for part in ("bias_squared", "variance")}
+        if isinstance(source, nl.Theory):
+            found[regime] |= {"converged": source.converged, "notes": list(source.notes)}
         moments.append(moments_of(source))
     one, two = moments
     # Monte Carlo errors of the means add to the distance between them.
@@ -114,7 +116,17 @@ def print_tables(results: dict[str, Any]) -> None:
             if not rows:
                 continue
             print(f"\n{activation}, {method}, {len(rows)} choices of images")
-            for name in ("error", "bias_squared", "variance", "misclassified", "standardized_error", "coverage 0.9"):
+            for name in (
+                "error",
+                "bias_squared",
+                "variance",
+                "misclassified",
+                "misclassified_draws",
+                "standardized_error",
+                "coverage 0.9",
+            ):
+                if name not in rows[0]["lazy"]:
+                    continue
                 parts = {regime: [row[regime][name] for row in rows] for regime in TEMPERATURES}
                 parts["lazy - nonlazy"] = [b - a for a, b in zip(parts["nonlazy"], parts["lazy"], strict=True)]
                 print(f"  {name:20}" + "".join(f"  {k} {with_error(values)}" for k, values in parts.items()))
@@ -132,6 +144,8 @@ def print_tables(results: dict[str, Any]) -> None:
                         row[regime][n] is not None for row in rows) else np.nan
                         for n in ("error_mcse", "bias_squared_mcse", "variance_mcse")}  # fmt: skip
                     print(f"  {regime} Monte Carlo errors " + ", ".join(f"{n} {v:.1e}" for n, v in errors.items()))
+                for note in rows[0][regime].get("notes", ()):
+                    print(f"  {regime}: {note}")
                 if rows[0][regime].get("error_r_hat"):
                     print(f"  {regime} largest R-hat {max(row[regime]['error_r_hat'] for row in rows):.3f}")
 
