@@ -43,11 +43,11 @@ def generalization(source: xr.DataTree | Theory) -> xr.Dataset:
 
         - `error` = `bias_squared` + `variance`: mean squared error of single networks, and its parts.
         - `misclassified`: fraction of inputs whose largest mean output is not their class; `misclassified_draws`: the mean of
-          that fraction over single networks (runs only). NaN unless there is one output for each class.
+            that fraction over single networks (runs only). NaN unless there is one output for each class.
         - `standardized_error`: mean of \((y - \langle f \rangle)^2 / (\mathrm{Var} f + T)\). 1 if the variance is
-          calibrated, larger if it is too small.
+            calibrated, larger if it is too small.
         - `coverage` (level): fraction of targets in the central interval that should hold a fraction `level` of them, of the
-          draws with noise of variance T (theories: of a Gaussian).
+            draws with noise of variance T (theories: of a Gaussian).
         - `error_r_hat`, `error_ess`: R-hat and effective draws of the error (runs only).
         - `n_test` (label): test inputs of each class.
 

@@ -21,8 +21,8 @@ class NonLazyRegressor(RegressorMixin, NetworkEstimator):
     the root mean square of its entries in `fit`. Copies of an input enter once, with the mean of their targets.
 
     Args:
-        depth, width, activation, readout_std, weight_std, temperature, fit_intercept, backend, method, chains, warmup, draws,
-            random_state: as for `NonLazyClassifier`.
+        depth: as for `NonLazyClassifier`, and so are `width`, `activation`, `readout_std`, `weight_std`, `temperature`,
+            `fit_intercept`, `backend`, `method`, `chains`, `warmup`, `draws` and `random_state`.
 
     Attributes:
         posterior_: the `Posterior`, with training inputs and targets as the network sees them. Its classes are the lower and
