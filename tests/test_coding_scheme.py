@@ -37,6 +37,18 @@ def test_each_scheme_is_read_at_any_scale_and_offset(scheme):
     assert nl.coding_scheme(1e-6 * (activations + 3), LABELS.astype(str)).name == scheme
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, bool])
+def test_counts_of_a_narrow_type_are_read_like_wide_ones(dtype):
+    """Sums over inputs, and differences of counts, do not fit into the type."""
+    counts = np.clip(120 + 100 * respond(population("redundant")), 0, 250).astype(np.uint8)
+    if dtype is bool:
+        counts = counts > 170
+    narrow, wide = (nl.coding_scheme(counts.astype(kind), LABELS) for kind in (dtype, float))
+    assert narrow.name == "redundant"
+    assert np.array_equal(narrow.selectivity, wide.selectivity)
+    assert narrow.evidence == wide.evidence
+
+
 def test_codes_go_with_neurons_and_classes():
     activity, shuffle = population("redundant"), np.random.default_rng(3).permutation(60)
     found = nl.coding_scheme(respond(activity)[:, shuffle], LABELS)
