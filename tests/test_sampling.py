@@ -173,7 +173,7 @@ nl.sample(posterior, chains=2, warmup=30, draws=40, progress=False, checkpoint=s
 """
 
 
-@pytest.mark.parametrize("moment", [10, 45])
+@pytest.mark.parametrize("moment", [pytest.param(10, marks=pytest.mark.slow), 45])
 def test_killed_run_resumes_to_the_same_draws(posterior, tmp_path, moment):
     """Killed in warm-up, and in the middle of a block of draws."""
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path / "c")], stdout=subprocess.PIPE, text=True)
@@ -248,8 +248,7 @@ def test_truncated_checkpoint(posterior, tmp_path, name):
         sample(posterior, checkpoint=tmp_path)
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("parametrization", ["reduced", "plain"])
+@pytest.mark.parametrize(("depth", "parametrization"), [(1, "reduced"), (3, "reduced"), (3, "plain")])
 def test_weights_are_those_of_the_networks_that_predict(task, depth, parametrization):
     model = nl.Model(depth=depth, width=6)
     keep = ("weights", "readout", "predictions", "kernels")

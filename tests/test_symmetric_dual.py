@@ -91,7 +91,7 @@ def test_small_problem_against_weighted_draws_from_the_prior():
     assert theory.free_energy == pytest.approx(value, abs=SIGMAS / effective**0.5)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_classes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_linear_activation_agrees_with_its_closed_form(n_classes):
     r"""A user's z -> z, inputs with a common component: U = (1 / sigma_a^2 - t^T K_0 t)^-1 and K_0 t U = Y - N T t."""
     labels = np.repeat(np.arange(n_classes), (8, 4, 4)[:n_classes])
