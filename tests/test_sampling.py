@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from filelock import FileLock
 
 import nonlazy as nl
 from nonlazy.sampling import run as run_module
@@ -237,6 +238,13 @@ def test_checkpoint_of_another_configuration(posterior, tmp_path):
     with pytest.raises(nl.CheckpointError, match="temperature differ"):
         sample(other, checkpoint=tmp_path)
     assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+
+def test_checkpoint_in_use(posterior, tmp_path):
+    with FileLock(tmp_path / "lock"), pytest.raises(nl.CheckpointError, match="is in use by another run"):
+        sample(posterior, checkpoint=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
+    sample(posterior, checkpoint=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["state.npz", "draws-000000.npz", "configuration.json"])

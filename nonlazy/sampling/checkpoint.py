@@ -3,6 +3,7 @@
     configuration.json   what is being run; another configuration is refused
     draws-000003.npz     a complete block of draws, written once
     state.npz            the chains after the last saved transition, and the draws of the block in progress
+    lock                 held by the run that writes here
 
 Files are written beside their place, flushed to disk and renamed, so a file is either complete or absent.
 """
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from filelock import FileLock, Timeout
 
 from nonlazy.errors import CheckpointError, FileError
 from nonlazy.files import write_atomically, write_text
@@ -35,7 +37,7 @@ class Saved(NamedTuple):
 
 
 class Checkpoint:
-    """Blocks of draws and the latest state of a run, in a folder."""
+    """Blocks of draws and the latest state of a run, in a folder that no other run may use inside the context."""
 
     def __init__(self, folder: str | os.PathLike[str], configuration: dict[str, Any]) -> None:
         self.folder = Path(folder)
@@ -43,7 +45,28 @@ class Checkpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"checkpoint folder {self.folder} cannot be made: {error.strerror}.") from error
-        self._check_configuration(configuration)
+        self._lock = FileLock(self.folder / "lock")
+        self._configuration = configuration
+
+    def __enter__(self) -> Checkpoint:
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise CheckpointError(
+                f"checkpoint {self.folder} is in use by another run. Nothing was changed; wait for its end, or choose "
+                "another folder."
+            ) from error
+        except OSError as error:
+            raise FileError(f"checkpoint {self.folder} cannot be written: {error.strerror}.") from error
+        try:
+            self._check_configuration(self._configuration)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def _check_configuration(self, configuration: dict[str, Any]) -> None:
         file = self.folder / "configuration.json"

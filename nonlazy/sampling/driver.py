@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 
 import jax
@@ -86,7 +87,7 @@ def sample(
 
     Raises:
         InputError: an argument outside its range.
-        CheckpointError: a checkpoint that is damaged or belongs to another run.
+        CheckpointError: a checkpoint that is damaged, in use, or belongs to another run.
 
     Warns:
         SamplingWarning: draws that should not be trusted as they are, in plain words.
@@ -124,8 +125,9 @@ def sample(
         "versions": {package: version(package) for package in ("nonlazy", "jax", "jaxlib", "blackjax", "numpy")},
     }
     began = time.perf_counter()
-    run = Run(sampler, positions, None if checkpoint is None else Checkpoint(checkpoint, configuration))
-    run.go(progress)
+    with nullcontext() if checkpoint is None else Checkpoint(checkpoint, configuration) as saved:
+        run = Run(sampler, positions, saved)
+        run.go(progress)
     networks = sampler.networks(run.chains)
     tree = to_tree(posterior, run, networks, configuration, time.perf_counter() - began)
     for warning in diagnose(tree).warnings:
