@@ -6,13 +6,13 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zipfile import BadZipFile
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nonlazy import tasks
+from nonlazy.array_files import read_npz
 from nonlazy.errors import FileError, InputError
+from nonlazy.files import reason
 from nonlazy.model import Model
 from nonlazy.posterior import Posterior
 from nonlazy.sampling.recording import DEFAULT_KEEP
@@ -73,13 +73,9 @@ class FileTask(Section):
     encoding: str = "one-hot"
 
     def load(self) -> tasks.Task:
-        try:
-            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-        except FileNotFoundError:
-            raise FileError(f"task.path {self.path} does not exist.") from None
-        except (OSError, ValueError, EOFError, KeyError, AttributeError, BadZipFile) as error:
-            raise FileError(f"task.path {self.path} is no .npz file of plain arrays: {error}") from error
+        if not self.path.exists():
+            raise FileError(f"task.path {self.path} does not exist.")
+        arrays: dict[str, Any] = read_npz(self.path)
         allowed = ("inputs", "labels", "test_inputs", "test_labels")
         if unknown := arrays.keys() - set(allowed):
             raise InputError(
@@ -141,8 +137,8 @@ def parse(text: str, name: str) -> Config:
     """
     try:
         return Config(**tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{name} is no valid TOML: {error}.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{name} is no valid TOML: {reason(error)}.") from None
     except ValidationError as error:
         raise InputError(f"{name}: {_sentence(error)}") from None
 

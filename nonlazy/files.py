@@ -32,6 +32,12 @@ def write_text(file: Path, text: str) -> None:
     write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def reason(error: Exception) -> str:
+    """What an error of some other library says, in one line of bearable length, its full stop left out."""
+    text = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+    return (text if len(text) <= 200 else text[:197] + "...").rstrip(".")
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

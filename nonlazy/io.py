@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from nonlazy.errors import FileError
-from nonlazy.files import write_atomically
+from nonlazy.files import reason, write_atomically
 
 
 def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
@@ -39,5 +39,5 @@ def load(path: str | os.PathLike[str]) -> xr.DataTree:
     try:
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             return tree.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise FileError(f"{path} is no netCDF file that can be read, or is damaged: {error}.") from error
+    except Exception as error:  # a damaged file can fail in any way
+        raise FileError(f"{path} is no netCDF file that can be read, or is damaged: {reason(error)}.") from error

@@ -220,7 +220,7 @@ def test_task_from_a_file(monkeypatch, capsys, tmp_path):
     [
         ({"inputs": np.eye(3)}, "must hold inputs and labels, labels missing"),
         ({"inputs": np.eye(3), "labels": np.arange(3), "extra": np.eye(2)}, "got extra too"),
-        ({"inputs": np.eye(3), "labels": np.array([object()] * 3)}, "is no .npz file of plain arrays"),
+        ({"inputs": np.eye(3), "labels": np.array([object()] * 3)}, "Python objects, which are not read"),
     ],
 )
 def test_bad_data_file(tmp_path, arrays, message):

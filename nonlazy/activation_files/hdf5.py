@@ -8,8 +8,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nonlazy.activation_files.stored import StoredArray
+from nonlazy.array_files import StoredArray
 from nonlazy.errors import FileError
+from nonlazy.files import reason
 
 
 def hdf5_arrays(path: Path) -> dict[str, StoredArray]:
@@ -23,8 +24,8 @@ def hdf5_arrays(path: Path) -> dict[str, StoredArray]:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(collect)
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise FileError(f"{path} is no HDF5 file that can be read, or is damaged: {error}.") from error
+    except Exception as error:  # a damaged file can fail in any way, here and below
+        raise FileError(f"{path} is no HDF5 file that can be read, or is damaged: {reason(error)}.") from error
     return found
 
 
@@ -52,5 +53,5 @@ def _read(path: Path, name: str, strings: bool) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
             return np.array(file[name].asstr()[...], dtype=str) if strings else np.asarray(file[name][...])
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise FileError(f"{name!r} in {path} cannot be read: {error}.") from error
+    except Exception as error:
+        raise FileError(f"{name!r} in {path} cannot be read: {reason(error)}.") from error

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nonlazy.activation_files.hdf5 import hdf5_arrays
-from nonlazy.activation_files.numpy_files import npy_arrays, npz_arrays
 from nonlazy.activation_files.runs import read_run
-from nonlazy.activation_files.stored import StoredArray, choose
 from nonlazy.activation_files.table import read_table
+from nonlazy.array_files import StoredArray, choose, npy_arrays, npz_arrays
 from nonlazy.errors import FileError, InputError
 
 CONTAINERS = {".npz": npz_arrays, ".h5": hdf5_arrays, ".hdf5": hdf5_arrays}

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from nonlazy.activations import NAMED, resolve
 from nonlazy.analysis import last_activities
 from nonlazy.errors import FileError, InputError
+from nonlazy.files import reason
 
 
 class LastDraw(NamedTuple):
@@ -36,8 +37,10 @@ def read_run(path: Path, name: str | None) -> LastDraw:
             configuration = json.loads(tree.attrs["configuration"])
             preactivations = tree["last_draw"]["preactivations"].transpose("chain", "layer", "neuron", "input").values
             inputs, labels = (tree["constant_data"][variable].values for variable in ("inputs", "labels"))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise FileError(f"{path} is no run written by nonlazy that can be read, or is damaged: {error}.") from error
+    except Exception as error:  # a damaged file can fail in any way
+        raise FileError(
+            f"{path} is no run written by nonlazy that can be read, or is damaged: {reason(error)}."
+        ) from error
     activation = configuration["model"]["activation"]
     if activation not in NAMED:
         raise InputError(

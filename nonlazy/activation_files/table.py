@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nonlazy.activation_files.stored import MOST_LISTED, memory
+from nonlazy.array_files import MOST_LISTED, memory
 from nonlazy.errors import FileError, InputError
+from nonlazy.files import reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +53,8 @@ def _parsed(path: Path) -> pd.DataFrame:
         raise FileError(f"{path} may not fit into memory as a table: save it as .npy, which is read in parts.")
     try:
         return pd.read_csv(path, low_memory=False)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
-        raise FileError(f"{path} is no table that can be read: {reason}.") from error
+    except Exception as error:  # a damaged file can fail in any way
+        raise FileError(f"{path} is no table that can be read: {reason(error)}.") from error
 
 
 def _names(columns: pd.Index) -> str:

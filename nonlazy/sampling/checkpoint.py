@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from filelock import FileLock, Timeout
 
+from nonlazy.array_files import read_npz
 from nonlazy.errors import CheckpointError, FileError
 from nonlazy.files import write_atomically, write_text
 from nonlazy.sampling.chains import Chains
@@ -76,7 +76,7 @@ class Checkpoint:
             return
         try:
             found = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise self._damaged(file) from error
         different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
         if different:
@@ -123,10 +123,8 @@ class Checkpoint:
 
     def _read(self, file: Path) -> Arrays:
         try:
-            # Opened here: NumPy leaves a file open that it finds damaged.
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                return dict(archive)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            return read_npz(file)
+        except FileError as error:
             raise self._damaged(file) from error
 
     def _damaged(self, file: Path) -> CheckpointError:

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from nonlazy.errors import FileError, InputError
+from nonlazy.files import reason
 
 TRAINING_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
 TEST_BATCH = "test_batch"
@@ -67,7 +68,7 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error}.") from error
     except Exception as error:  # a damaged pickle can fail in any way
-        raise InputError(f"{path} is not a CIFAR-10 batch that can be trusted: {error}.") from error
+        raise InputError(f"{path} is not a CIFAR-10 batch that can be trusted: {reason(error)}.") from error
     pixels, labels = (_entry(path, content, key) for key in ("data", "labels"))
     if (
         labels.ndim != 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from functools import lru_cache
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nonlazy.array_files import read_npz
 from nonlazy.errors import FileError, InputError
 from nonlazy.tasks import cifar_batches
 from nonlazy.tasks.split import ImagePool
@@ -82,7 +82,7 @@ def _kinds(folders: bool) -> str:
 
 
 def _npz(path: Path, class_names: tuple[str, ...]) -> ImagePool:
-    arrays = _read_npz(path)
+    arrays = read_npz(path)
     for names in SPLIT_NAMES:
         if all(name in arrays for name in names):
             train, test = (_images(path, arrays, *pair) for pair in (names[:2], names[2:]))
@@ -92,21 +92,6 @@ def _npz(path: Path, class_names: tuple[str, ...]) -> ImagePool:
             return _npz_pool(path, arrays, [_images(path, arrays, *pool_names)], class_names)
     allowed = "; ".join(", ".join(names) for names in (*POOL_NAMES, *SPLIT_NAMES))
     raise InputError(f"{path} must hold arrays named {allowed}; got {', '.join(arrays) or 'none'}.")
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of the archive; pickled objects, which could run code, are refused."""
-    try:
-        # Opened here, as numpy leaves the file open when the archive is damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return dict(archive.items())
-    except PermissionError as error:
-        raise FileError(f"{path} cannot be read: {error}.") from error
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} must be an .npz archive of plain arrays, without pickled objects "
-            f"({type(error).__name__}: {error})."
-        ) from error
 
 
 def _images(path: Path, arrays: dict[str, np.ndarray], images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:

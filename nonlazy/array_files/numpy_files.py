@@ -8,10 +8,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from nonlazy.activation_files.stored import StoredArray
+from nonlazy.array_files.stored import StoredArray, choose
 from nonlazy.errors import FileError
-
-DAMAGES = (OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile)
+from nonlazy.files import reason
 
 
 def npy_arrays(path: Path) -> dict[str, StoredArray]:
@@ -19,14 +18,14 @@ def npy_arrays(path: Path) -> dict[str, StoredArray]:
     try:
         with path.open("rb") as file:
             shape, dtype = _header(file)
-    except DAMAGES as error:
-        raise FileError(f"{path} is no .npy file of a plain array: {error}.") from error
+    except Exception as error:  # a damaged file can fail in any way, here and below
+        raise FileError(f"{path} is no .npy file of a plain array: {reason(error)}.") from error
 
     def read() -> np.ndarray:
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        except DAMAGES as error:
-            raise FileError(f"{path} is damaged: {error}.") from error
+        except Exception as error:
+            raise FileError(f"{path} is damaged: {reason(error)}.") from error
 
     return {path.name: StoredArray(shape, dtype, read, mapped=True)}
 
@@ -37,8 +36,18 @@ def npz_arrays(path: Path) -> dict[str, StoredArray]:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             return {info.filename.removesuffix(".npy"): _member(path, archive, info) for info in members}
-    except DAMAGES as error:
-        raise FileError(f"{path} is no .npz file of plain arrays: {error}.") from error
+    except Exception as error:
+        raise FileError(f"{path} is no .npz file of plain arrays: {reason(error)}.") from error
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz archive.
+
+    Raises:
+        FileError: no such archive, a damaged one, pickled objects, or an array larger than the machine's memory.
+    """
+    arrays = npz_arrays(path)
+    return {name: choose(arrays, name, "name", path).read() for name in arrays}
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> StoredArray:
@@ -54,8 +63,8 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stor
             # Opened here, as numpy leaves the file open when the archive is damaged.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return np.asarray(arrays[name])
-        except DAMAGES as error:
-            raise FileError(f"{name!r} in {path} is damaged: {error}.") from error
+        except Exception as error:
+            raise FileError(f"{name!r} in {path} is damaged: {reason(error)}.") from error
 
     array = StoredArray(shape, dtype, read)
     return array
