@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -43,12 +44,12 @@ def activities(features: Float[np.ndarray, "P N"], posterior: Posterior, ax: Axe
 
 def mark_codes(codes: Sequence[str], ax: Axes) -> None:
     """Names of the codes at the vertical axis, and lines between them."""
-    codes = np.asarray(codes)
-    edges = np.flatnonzero(codes[1:] != codes[:-1]) + 1
-    bounds = [0, *edges.tolist(), len(codes)]
+    names = np.asarray(codes)
+    edges = np.flatnonzero(names[1:] != names[:-1]) + 1
+    bounds = [0, *edges.tolist(), len(names)]
     for edge in edges:
         ax.axhline(edge - 0.5, color="white", lw=0.6)
-    named = [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b - a >= SMALLEST_NAMED * len(codes)]
+    named = [(a, b) for a, b in pairwise(bounds) if b - a >= SMALLEST_NAMED * len(names)]
     ax.set_yticks([(a + b - 1) / 2 for a, b in named], ["-".join(codes[a]) for a, _ in named])
     ax.tick_params(axis="y", length=0)
 

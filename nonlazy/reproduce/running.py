@@ -9,7 +9,7 @@ from typing import Any
 
 from nonlazy.analysis import plain
 from nonlazy.announcing import announced
-from nonlazy.errors import InputError
+from nonlazy.errors import FileError, InputError
 from nonlazy.plot import style
 from nonlazy.reproduce.entry import SIZES, Entry, Job
 from nonlazy.reproduce.machine import machine, versions
@@ -50,11 +50,17 @@ def reproduce(
         announce: is told each result, and whether it was computed now.
 
     Raises:
-        InputError: an unknown size; a result of other settings or another seed in the folder.
+        InputError: an unknown size; a result of other settings or another seed in the folder; no data
+            for an entry that needs them.
         FileError: a folder that holds something else, or cannot be written to.
     """
     one_of("size", size, SIZES)
     integer("seed", seed, 0)
+    for entry in entries:
+        if entry.needs_data and data is None:
+            raise InputError(f"{entry.name} needs --data PATH, the images of CIFAR-10.")
+    if data is not None and not data.exists():
+        raise FileError(f"--data: {data} does not exist.")
     folders = [ResultFolder(out / entry.name) for entry in entries]
     stored = [_stored(entry, folder, size, seed) for entry, folder in zip(entries, folders, strict=True)]
     results = []
@@ -84,7 +90,8 @@ def _stored(entry: Entry, folder: ResultFolder, size: str, seed: int) -> dict[st
     found = folder.stored()
     if found is not None and (found.get("seed"), found.get("settings")) != (seed, plain(entry.settings(size))):
         raise InputError(
-            f"--out: {folder.path} holds a result of size {found.get('size')!r} and seed {found.get('seed')}, asked for are "
+            f"--out: {folder.path} holds a result of size {found.get('size')!r} and seed {found.get('seed')}, asked "
+            f"for are "
             f"{size!r} and {seed}, or the settings have changed; choose another folder, or delete it."
         )
     return found

@@ -61,7 +61,8 @@ class ResultFolder:
         missing = KEYS - set(found) if isinstance(found, dict) else KEYS
         if missing:
             raise FileError(
-                f"{self.result} is no result of nonlazy reproduce: {sorted(missing)[0]} is missing. Delete it to compute it "
+                f"{self.result} is no result of nonlazy reproduce: {sorted(missing)[0]} is missing. Delete it to "
+                f"compute it "
                 "again."
             )
         return found

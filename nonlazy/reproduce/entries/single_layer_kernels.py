@@ -37,9 +37,13 @@ CASES = (
     Case("erf", 2, "theory"),
 )
 FROZEN = {
-    "theory": "Codes freeze: this says that the theory's codes, activities and readouts are stationary, not that chains find them.",
+    "theory": (
+        "Codes freeze: this says that the theory's codes, activities and readouts are stationary, not that chains "
+        "find them."
+    ),
     "prior": (
-        "Codes freeze where the chains start. From the theory's codes the same network agrees, at a higher log density: it is "
+        "Codes freeze where the chains start. From the theory's codes the same network agrees, at a higher log "
+        "density: it is "
         "the start that differs, not the theory."
     ),
 }
@@ -112,7 +116,9 @@ def picture(case: Case, theory: Theory, tree: xr.DataTree) -> Picture:
         expected = np.array([theory.kernel_blocks[layer, a, b] for a, b in pairs])
         labels = [f"{names[a]},{names[b]}" for a, b in pairs]
         plot.compare(expected, found[:, 0], found[:, 1], labels, right)
-    caption = f"{case.name}. Kernel in theory and averaged over draws, on one colour scale; block means with two standard errors."
+    caption = (
+        f"{case.name}. Kernel in theory and averaged over draws on one colour scale; block means ± two standard errors."
+    )
     name = f"kernels-{case.activation}-{case.depth}-{case.start}"
     return Picture(name, case.name, caption, figure)
 

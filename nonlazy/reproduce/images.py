@@ -1,0 +1,204 @@
+"""Networks on images, shared by the entries of MNIST and CIFAR-10: representations and errors on test inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from nonlazy import plot
+from nonlazy.analysis import generalization, order_by_class, predictor, shown_inputs
+from nonlazy.compilation import double_precision
+from nonlazy.errors import InputError
+from nonlazy.kernels import kernel_blocks
+from nonlazy.model import Model
+from nonlazy.plot.style import class_colour
+from nonlazy.posterior import Posterior
+from nonlazy.report import Picture
+from nonlazy.reproduce import drawing
+from nonlazy.reproduce.claims import Claim, above, below
+from nonlazy.reproduce.entry import Job, Outcome
+from nonlazy.reproduce.networks import NAMES, block_contrast, draw
+from nonlazy.tasks import Task
+from nonlazy.theory import Theory, solve
+
+
+def compute_images(job: Job, task: Task) -> Outcome:
+    """All nonlinearities and depths on one task."""
+    outcome = Outcome()
+    for depth in job.settings["depths"]:
+        for activation in NAMES:
+            network = Network(job, task, activation, depth)
+            outcome.claims += network.claims()
+            outcome.pictures += [network.representation_picture(), network.predictor_picture()]
+            outcome.numbers[network.title] = network.numbers()
+    return outcome
+
+
+class Network:
+    """One non-lazy network, sampled and in theory as far as there is one, and the lazy theory for it."""
+
+    def __init__(self, job: Job, task: Task, activation: str, depth: int) -> None:
+        self.settings = s = job.settings
+        self.task, self.activation = task, activation
+        self.title = f"{NAMES[activation]}, L = {depth}"
+        model = Model(depth=depth, width=s["width"], activation=activation)
+        self.posterior = Posterior(model, task, s["width_temperature"] / s["width"])
+        lazy = Model(depth=depth, width=s["width"], activation=activation, regime="lazy")
+        self.lazy = solve(Posterior(lazy, task, s["lazy_temperature"]))
+        job.announce(f"{self.title}: theory")
+        self.theory = self._theory(job)
+        job.announce(f"{self.title}: sampling")
+        self.tree = draw(self.posterior, s["sampling"], job.seed, keep=("predictions", "weights"))
+        self.errors = {"sampled": generalization(self.tree), "lazy theory": generalization(self.lazy)}
+        if self.theory is not None:
+            self.errors["theory"] = generalization(self.theory)
+
+    def _theory(self, job: Job) -> Theory | None:
+        """None where there is none: deep ReLU networks."""
+        if self.posterior.model.depth > 1 and self.activation != "linear":
+            return None
+        particles = job.settings["n_particles"] if self.activation != "linear" else None
+        try:
+            return solve(self.posterior, seed=job.seed, progress=False, throw=False, n_particles=particles)
+        except InputError:
+            return None
+
+    def claims(self) -> list[Claim]:
+        sampled, lazy = self.errors["sampled"], self.errors["lazy theory"]
+        difference = float(lazy.error - sampled.error)
+        error = float(sampled.error_mcse)
+        claims = [
+            above(
+                0.0,
+                f"{self.title}: the lazy network's test error is larger (difference of squared errors per output).",
+                difference,
+                error,
+            ),
+            above(
+                0.5,
+                f"{self.title}: mainly because the predictor's variance is smaller (its share in the difference).",
+                float(lazy.variance - sampled.variance) / difference,
+                abs(float(sampled.variance_mcse) / difference),
+                "A share above 1 means that the lazy network's mean predictor is the better one.",
+            ),
+            above(
+                1.0,
+                f"{self.title}: classes show more strongly in the kernel on test inputs than in the lazy kernel (ratio).",
+                self.contrast_ratio(),
+            ),
+        ]
+        if self.theory is not None:
+            one, two = predictor(self.tree), predictor(self.theory)
+            rms = float(np.sqrt(np.mean((one.mean - two.mean) ** 2)))
+            words = (
+                ""
+                if self.theory.converged
+                else "The theory's solver stopped short of its tolerance: " + " ".join(self.theory.notes)
+            )
+            if self.activation == "erf":
+                words += " Chains from the prior keep the codes they froze in; the predictor hardly depends on these."
+            statement = (
+                f"{self.title}: the mean predictor is the theory's (rms difference over test inputs and outputs)."
+            )
+            claims.append(below(self.settings["predictor_tolerance"], statement, rms, explanation=words.strip()))
+        return claims
+
+    def contrast_ratio(self) -> float:
+        """Block contrast over mean diagonal of the non-lazy kernel on test inputs, over that of the lazy training kernel."""
+        kernel, labels = self.test_kernel()
+        own = block_contrast(kernel_blocks(kernel, labels)) / np.diagonal(kernel).mean()
+        lazy = self.lazy.kernels[-1]
+        return float(own / (block_contrast(kernel_blocks(lazy, self.task.labels)) / np.diagonal(lazy).mean()))
+
+    @double_precision
+    def test_features(self) -> tuple[Float[np.ndarray, "draw T N"], np.ndarray]:
+        """Last layer's activities of the first chain on test inputs sorted by class, for every fourth draw."""
+        assert self.task.test_inputs is not None and self.task.test_labels is not None
+        chosen = shown_inputs(self.task.test_labels, self.settings["shown_inputs"])
+        inputs = jnp.asarray(self.task.test_inputs[chosen])
+        posterior = self.tree["posterior"].to_dataset().isel(chain=0)
+        found = []
+        for number in range(posterior.sizes["draw"] - 1, -1, -4):
+            one = posterior.isel(draw=number)
+            deeper = (
+                one["deeper_weights"].transpose("layer_above", "neuron_below", "neuron").values
+                if "deeper_weights" in one
+                else []
+            )
+            weights = [
+                jnp.asarray(one["first_weights"].transpose("feature", "neuron").values),
+                *map(jnp.asarray, deeper),
+            ]
+            found.append(np.asarray(self.posterior.model.phi(self.posterior.model.hidden_layers(inputs, weights)[-1])))
+        return np.stack(found), self.task.test_labels[chosen]
+
+    def test_kernel(self) -> tuple[Float[np.ndarray, "T T"], np.ndarray]:
+        features, labels = self.test_features()
+        return np.mean([f @ f.T / f.shape[1] for f in features], axis=0), labels
+
+    def representation_picture(self) -> Picture:
+        """Activities of one network and mean kernel, on test inputs."""
+        features, labels = self.test_features()
+        kernel, _ = self.test_kernel()
+        shown = Task(np.eye(len(labels)), np.eye(len(labels)), labels, class_names=self.task.class_names)
+        posterior = Posterior(self.posterior.model, shown, self.posterior.temperature)
+        figure, axes = plot.subplots(1, 3, 3.2, 2.8)
+        drawing.activities(features[0], posterior, axes[0][0], strongest=self.activation == "relu")
+        axes[0][0].set_title(f"{self.title}: activities")
+        drawing.kernel(kernel, posterior, axes[0][1]).set_title("kernel")
+        lazy, order = self.lazy.kernels[-1], order_by_class(self.task.labels)
+        plot.kernel(lazy[np.ix_(order, order)], self.task.labels[order], self.task.class_names, axes[0][2])
+        axes[0][2].set_title("lazy kernel, training inputs")
+        caption = (
+            f"{self.title}. Activities of one network and the mean kernel on {len(labels)} test inputs; for "
+            f"comparison the kernel of "
+            "the lazy network, which does not depend on the targets."
+        )
+        return Picture(
+            f"{self.task.name}-{self._name}-representation", f"{self.title}: representation", caption, figure
+        )
+
+    def predictor_picture(self) -> Picture:
+        """Mean predictor of one class against theory, and errors per class."""
+        figure, axes = plot.subplots(1, 2, 4.2, 2.8)
+        left, right = axes[0]
+        sampled = predictor(self.tree)
+        other = predictor(self.theory) if self.theory is not None else predictor(self.lazy)
+        name = "theory" if self.theory is not None else "lazy theory"
+        assert self.task.test_labels is not None
+        for c, label in enumerate(self.task.class_names):
+            members = self.task.test_labels == c
+            x, y = other.mean[members, 0], sampled.mean[members, 0]
+            left.plot(x, y, ".", ms=3, color=class_colour(c), label=f"class {label}")
+        left.axline((0, 0), slope=1, color="0.6", lw=0.8, zorder=0)
+        left.set(xlabel=f"mean output, {name}", ylabel="mean output, sampled")
+        left.set_title(f"{self.title}: output for class {self.task.class_names[0]}")
+        left.legend()
+        bias = {key: _by_class(found, "bias_squared") for key, found in self.errors.items()}
+        variance = {key: _by_class(found, "variance") for key, found in self.errors.items()}
+        plot.bias_variance(bias, variance, self.task.class_names, right)
+        caption = (
+            f"{self.title}. Mean output for one class on test inputs, and the squared error per output for each class."
+        )
+        return Picture(f"{self.task.name}-{self._name}-errors", f"{self.title}: predictor and errors", caption, figure)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.activation}-{self.posterior.model.depth}"
+
+    def numbers(self) -> dict[str, Any]:
+        names = ("error", "bias_squared", "variance", "misclassified")
+        found: dict[str, Any] = {
+            key: {name: float(errors[name]) for name in names} for key, errors in self.errors.items()
+        }
+        if self.theory is not None:
+            found["theory"] |= {"method": self.theory.method, "converged": self.theory.converged}
+        return found
+
+
+def _by_class(errors: xr.Dataset, part: str) -> Float[np.ndarray, " C"]:
+    return errors[f"class_{part}"].mean("output").values
