@@ -18,7 +18,7 @@ from nonlazy.errors import FileError, InputError
 from nonlazy.report import Picture
 from nonlazy.reproduce import ENTRIES, SIZES, Outcome, chosen, claim_line, reproduce, summary_line
 from nonlazy.reproduce.claims import above, below, close_to
-from nonlazy.reproduce.entries import published_numbers, schemes
+from nonlazy.reproduce.entries import published_numbers
 from nonlazy.reproduce.entries.published_numbers import Row
 from nonlazy.reproduce.networks import block_contrast, mean_and_error
 
@@ -70,9 +70,9 @@ def test_a_published_number_is_judged_by_the_spread_of_networks():
 
 
 def test_the_linear_fit_finds_the_prior_that_made_the_ratios():
-    ratios = published_numbers.linear_ratios(0.5, 40)
+    ratios = published_numbers.linear_ratios(0.5, 20)
     numbers = {"half_size_class": ratios[:, 0], "quarter_size_classes": ratios[:, 1]}
-    assert published_numbers.fit_readout_std(numbers, 40, (0.1, 2.0))["readout_std"] == pytest.approx(0.5, rel=0.01)
+    assert published_numbers.fit_readout_std(numbers, 20, (0.1, 2.0))["readout_std"] == pytest.approx(0.5, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -197,18 +197,40 @@ def test_data_are_checked_first(tmp_path):
         reproduce([ENTRIES["cifar10"]], tmp_path, "quick", data=tmp_path / "none.npz", progress=False)
 
 
-def test_an_entry_with_small_settings(tmp_path, monkeypatch, few_simulations):
-    """The whole path through sampling, reading and drawing, from the command line."""
-    tiny = {"width": 12, "n_inputs": 12, "temperature": 1e-3, "contrast_ratio": 1.1}
-    tiny["sampling"] = {"chains": 1, "warmup": 5, "draws": 5}
-    monkeypatch.setattr(type(ENTRIES["schemes"]), "settings", lambda self, size: tiny)
-    monkeypatch.setattr(schemes, "SCHEMES", {"erf": "redundant"})
-    found = RUNNER.invoke(cli.app, ["reproduce", "schemes", "--quick", "--out", str(tmp_path)], catch_exceptions=False)
+def test_an_entry_with_small_settings(tmp_path, monkeypatch):
+    """From the command line to the figure, for linear networks, whose theory is a closed form: exponents 0 and -1/2."""
+    tiny = {
+        "n_inputs": [100, 200],
+        "width_temperature": 1e-6,
+        "theory": [["linear", 1]],
+        "sampled": [],
+        "tolerance": 0.05,
+    }
+    monkeypatch.setattr(type(ENTRIES["readout-scaling"]), "settings", lambda self, size: tiny)
+    words = ["reproduce", "readout-scaling", "--quick", "--out", str(tmp_path)]
+    found = RUNNER.invoke(cli.app, words, catch_exceptions=False)
     assert found.exit_code == 0
-    assert "schemes: 4 claims" in found.output
-    result = json.loads((tmp_path / "schemes" / "result.json").read_text())
-    assert [figure["name"] for figure in result["figures"]] == ["schemes-erf"]
-    assert (tmp_path / "schemes" / "figures" / "schemes-erf.png").stat().st_size > 10_000
+    assert "readout-scaling: 2 claims: 2 hold" in found.output
+    result = json.loads((tmp_path / "readout-scaling" / "result.json").read_text())
+    assert [claim["measured"] for claim in result["claims"]] == [
+        pytest.approx(0, abs=0.02),
+        pytest.approx(-0.5, abs=0.05),
+    ]
+    assert [figure["name"] for figure in result["figures"]] == ["readout-scaling"]
+    assert (tmp_path / "readout-scaling" / "figures" / "readout-scaling.png").stat().st_size > 10_000
+
+
+def test_bad_words_on_the_command_line(tmp_path, monkeypatch, capsys):
+    for words, message in (
+        (["figure-1"], "NAME must be one of"),
+        (["schemes", "--all"], "--all"),
+        (["cifar10"], "--data"),
+    ):
+        monkeypatch.setattr("sys.argv", ["nonlazy", "reproduce", *words, "--out", str(tmp_path)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

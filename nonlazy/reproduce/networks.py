@@ -18,6 +18,7 @@ from nonlazy.model import Model
 from nonlazy.posterior import Posterior
 from nonlazy.sampling import sample
 from nonlazy.tasks import Task, orthogonal
+from nonlazy.theory import Theory
 
 RATIOS = (0.5, 0.25, 0.25)
 NAMES = {"linear": "linear", "erf": "sigmoidal", "relu": "ReLU"}
@@ -38,6 +39,12 @@ def draw(posterior: Posterior, sampling: dict[str, Any], seed: int, **options: A
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
         return sample(posterior, seed=seed, progress=False, **(sampling | options))
+
+
+def first_coordinates(theory: Theory, chains: int) -> tuple[np.ndarray, ...]:
+    """A different network drawn from the theory for each chain, without solving it once more."""
+    draws = [theory.draw(seed=seed).position for seed in range(chains)]
+    return tuple(np.stack(parts) for parts in zip(*draws, strict=True))
 
 
 def mean_and_error(values: Float[np.ndarray, "chain draw"]) -> tuple[float, float]:

@@ -19,7 +19,15 @@ from nonlazy.report import Picture
 from nonlazy.representation import coding_scheme
 from nonlazy.reproduce.claims import Claim, close_to
 from nonlazy.reproduce.entry import Entry, Job, Outcome
-from nonlazy.reproduce.networks import RATIOS, block_contrast, draw, last_features, mean_and_error, toy_posterior
+from nonlazy.reproduce.networks import (
+    RATIOS,
+    block_contrast,
+    draw,
+    first_coordinates,
+    last_features,
+    mean_and_error,
+    toy_posterior,
+)
 from nonlazy.theory import Theory, solve
 
 SCHEMES = ("none", "analog", "redundant", "sparse")
@@ -170,11 +178,11 @@ def onset(job: Job, outcome: Outcome) -> None:
                 continue
             theory.append((value, float(block_contrast(found.kernel_blocks[-1]))))
             if value in s["sampled"] and activation == "erf":
-                start = "theory" if found.scheme == "redundant" else "prior"
+                start = first_coordinates(found, job.settings["sampling"]["chains"])
                 tree = draw(posterior, job.settings["sampling"], job.seed, keep=("kernel_blocks",), start=start)
                 mean, error = mean_and_error(block_contrast(tree["posterior"]["kernel_blocks"].values[:, :, -1]))
                 sampled.append((value, mean, error))
-                statement = f"N T = {value:g}, sigmoidal: block contrast of the kernel, chains from the {start}."
+                statement = f"N T = {value:g}, sigmoidal: block contrast of the kernel, chains from the theory."
                 outcome.claims.append(close_to(theory[-1][1], 0.05, statement, mean, error))
         look: dict[str, Any] = {"color": class_colour(3 * number)}
         ax.plot(*zip(*theory, strict=True), ls="-" if number == 0 else "--", label=f"{activation}, theory", **look)

@@ -101,11 +101,9 @@ def picture(theory: list[Point], sampled: list[Point]) -> Picture:
         name, colour = f"{regime.replace('nonlazy', 'non-lazy')}", class_colour(3 * number)
         lines = [(p.width, getattr(p, f"{regime}_variance")) for p in theory]
         ax.plot(*zip(*lines, strict=True), "-" if number == 0 else "--", color=colour, label=f"{name}, theory")
-        dots = [(p.width, getattr(p, f"{regime}_variance")) for p in sampled]
+        x, y = np.array([(p.width, getattr(p, f"{regime}_variance")) for p in sampled]).T
         bars = [2 * p.errors[number] for p in sampled]
-        ax.errorbar(
-            *zip(*dots, strict=True), yerr=bars, fmt=marker, color="black", ms=5, capsize=2, label=f"{name}, sampled"
-        )
+        ax.errorbar(x, y, yerr=bars, fmt=marker, color="black", ms=5, capsize=2, label=f"{name}, sampled")
     ax.set(xscale="log", yscale="log", xlabel="width N", ylabel="variance of the predictor")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     caption = (

@@ -17,7 +17,15 @@ from nonlazy.posterior import Posterior
 from nonlazy.report import Picture
 from nonlazy.reproduce.claims import Claim, close_to
 from nonlazy.reproduce.entry import Entry, Job, Outcome
-from nonlazy.reproduce.networks import NAMES, codes_of, draw, last_features, mean_and_error, toy_posterior
+from nonlazy.reproduce.networks import (
+    NAMES,
+    codes_of,
+    draw,
+    first_coordinates,
+    last_features,
+    mean_and_error,
+    toy_posterior,
+)
 from nonlazy.theory import Theory, solve
 
 DRAWN_NEURONS = 20_000
@@ -41,9 +49,10 @@ def compute(job: Job) -> Outcome:
         theories[activation] = solve(posterior, seed=job.seed, progress=False)
         trees[activation] = draw(posterior, s["sampling"], job.seed, keep=KEEP)
     erf = theories["erf"]
+    start = first_coordinates(erf, s["sampling"]["chains"])
     by_start = {
         "prior": trees["erf"],
-        "theory": draw(erf.posterior, s["sampling"], job.seed, keep=KEEP, start="theory"),
+        "theory": draw(erf.posterior, s["sampling"], job.seed, keep=KEEP, start=start),
     }
     job.announce("sampling the sigmoidal network by chains that change codes")
     tempered = draw(erf.posterior, s["tempered"], job.seed, keep=KEEP, method="tempered")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def curve(job: Job, source: str, activation: str, depth: int, scaled: bool) -> P
     """Block contrast of the last layer against P; sizes at which the solver fails are left out."""
     s, points = job.settings, []
     for n in s["n_inputs" if source == "theory" else "sampled_n_inputs"]:
-        options = {} if scaled else {"readout_scaling": 0.0}
+        options: dict[str, Any] = {} if scaled else {"readout_scaling": 0.0}
         posterior = toy_posterior(activation, depth, n, n, s["width_temperature"] / n, **options)
         try:
             points.append((n, *contrast(job, source, posterior)))
@@ -79,14 +80,15 @@ def claims(name: str, depth: int, activation: str, curves: dict[bool, Points], j
 
 
 def picture(found: dict[tuple[str, str, int], dict[bool, Points]]) -> Picture:
-    figure, axes = plot.subplots(1, 3, 3.2, 2.8)
-    for ax, activation in zip(axes[0], NAMES, strict=True):
+    activations = list(dict.fromkeys(activation for _, activation, _ in found))
+    figure, axes = plot.subplots(1, len(activations), 3.2, 2.8)
+    for ax, activation in zip(axes[0], activations, strict=True):
         shown = [(key, curves) for key, curves in found.items() if key[1] == activation]
         for (source, _, depth), curves in shown:
             for scaled, points in curves.items():
                 if points:
                     n, values, errors = np.array(points).T
-                    look = {"color": class_colour(depth - 1), "marker": "os^"[depth - 1], "ms": 4}
+                    look: dict[str, Any] = {"color": class_colour(depth - 1), "marker": "os^"[depth - 1], "ms": 4}
                     label = f"L = {depth}, {source}" if scaled else None
                     ax.errorbar(n, values, 2 * errors, ls="-" if scaled else ":", capsize=2, label=label, **look)
         ax.plot([], ls=":", color="0.3", label="without the scaling")

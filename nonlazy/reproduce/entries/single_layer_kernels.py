@@ -12,7 +12,7 @@ from nonlazy.report import Picture
 from nonlazy.reproduce import drawing
 from nonlazy.reproduce.claims import Claim, close_to
 from nonlazy.reproduce.entry import Entry, Job, Outcome
-from nonlazy.reproduce.networks import NAMES, draw, mean_and_error, toy_posterior
+from nonlazy.reproduce.networks import NAMES, draw, first_coordinates, mean_and_error, toy_posterior
 from nonlazy.theory import Theory, solve
 
 
@@ -77,12 +77,6 @@ def posterior_of(case: Case, s: dict[str, Any]) -> Any:
     prefix = "deep_" if case.depth > 1 else ""
     width, n_inputs = s[f"{prefix}width"], s[f"{prefix}n_inputs"]
     return toy_posterior(case.activation, case.depth, width, n_inputs, s["width_temperature"] / width)
-
-
-def first_coordinates(theory: Theory, chains: int) -> tuple[np.ndarray, ...]:
-    """A different network drawn from the theory for each chain."""
-    draws = [theory.draw(seed=seed).position for seed in range(chains)]
-    return tuple(np.stack(parts) for parts in zip(*draws, strict=True))
 
 
 def claim(case: Case, theory: Theory, tree: xr.DataTree, tolerance: float) -> Claim:

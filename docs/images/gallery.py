@@ -1,0 +1,107 @@
+"""Makes docs/gallery.md and docs/images/gallery/ from the results of `nonlazy reproduce --all --quick --out DIR`.
+
+python docs/images/gallery.py DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+from matplotlib.figure import Figure
+
+from nonlazy.reproduce import ENTRIES
+
+HERE = Path(__file__).parent
+PICTURES = HERE / "gallery"
+PAGE = HERE.parent / "gallery.md"
+# Pixels, and colours of the palette, of a picture on the page.
+WIDTH, LEVELS = 1100, 32
+LARGEST = 150_000  # bytes
+VERDICTS = {True: "holds", False: "**does not hold**", None: "not resolved"}
+HEAD = """# Gallery: what was published, and what is found here
+
+`nonlazy reproduce` computes published figures again and judges each claim by a number: it holds if the measured value with two
+standard errors on either side lies in what the claim allows, does not hold if that lies outside, and is not resolved otherwise.
+This page is made from the results of `nonlazy reproduce --all --quick`, small networks that take a minute or two each; without
+`--quick` networks have the published sizes. [Reproduce a figure](howto/reproduce.md) says how.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder that nonlazy reproduce wrote")
+    folder = parser.parse_args().results
+    PICTURES.mkdir(exist_ok=True)
+    for old in PICTURES.glob("*.png"):
+        old.unlink()
+    sections = [section(folder, name) for name in ENTRIES if (folder / name / "result.json").exists()]
+    PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
+    sizes = [picture.stat().st_size for picture in PICTURES.glob("*.png")]
+    print(
+        f"wrote {PAGE} and {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB in all, the largest {max(sizes) / 1e3:.0f} kB"
+    )
+
+
+def section(folder: Path, name: str) -> str:
+    """Claim, figures and verdicts of one entry."""
+    result = json.loads((folder / name / "result.json").read_text(encoding="utf-8"))
+    machine = result["machine"]
+    lines = [
+        f"## {result['title']}",
+        "",
+        result["claim"],
+        "",
+        f"*{result['source']}.* `nonlazy reproduce {name} --quick`, {result['seconds']:.0f} s on {machine['processor']},",
+        f"{machine['cores']} core(s).",
+        "",
+    ]
+    for figure in result["figures"]:
+        shrink(folder / name / "figures" / f"{figure['name']}.png", PICTURES / f"{figure['name']}.png")
+        lines += [f"![{figure['title']}](images/gallery/{figure['name']}.png)", "", f"*{figure['caption']}*", ""]
+    lines += ["| claim | measured | expected | |", "|---|---|---|---|", *map(row, result["claims"]), ""]
+    return "\n".join(lines)
+
+
+def row(claim: dict[str, Any]) -> str:
+    measured = "" if claim["measured"] is None else f"{claim['measured']:.4g}"
+    if claim["uncertainty"]:
+        measured += f" ± {claim['uncertainty']:.2g}"
+    text = claim["statement"] + (f"<br>*{claim['explanation']}*" if claim["explanation"] else "")
+    return f"| {text.replace('|', chr(92) + '|')} | {measured} | {claim['expected']} | {VERDICTS[claim['holds']]} |"
+
+
+def shrink(source: Path, target: Path) -> None:
+    """A light copy: fewer pixels, fewer grey levels in each channel, until it is small enough."""
+    image = matplotlib.image.imread(source)[..., :3]
+    for levels in (LEVELS, 16, 8):
+        write(reduced(image, WIDTH), levels, target)
+        if target.stat().st_size < LARGEST:
+            return
+    write(reduced(image, WIDTH * 2 // 3), 16, target)
+
+
+def reduced(image: np.ndarray, width: int) -> np.ndarray:
+    """The picture drawn again in fewer pixels."""
+    if image.shape[1] <= width:
+        return image
+    height = round(image.shape[0] * width / image.shape[1])
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.imshow(image, interpolation="antialiased", aspect="auto")
+    ax.set_axis_off()
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
+
+
+def write(image: np.ndarray, levels: int, target: Path) -> None:
+    rounded = np.round(image * (levels - 1)) / (levels - 1)
+    matplotlib.image.imsave(target, np.round(rounded * 255).astype(np.uint8))
+
+
+if __name__ == "__main__":
+    main()
