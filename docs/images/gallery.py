@@ -56,8 +56,8 @@ def section(folder: Path, name: str) -> str:
         "",
         result["claim"],
         "",
-        f"*{result['source']}.* `nonlazy reproduce {name} --quick`, {result['seconds']:.0f} s on {machine['processor']},",
-        f"{machine['cores']} core(s).",
+        f"*{result['source']}.* `nonlazy reproduce {name} --quick`, {result['cpu_seconds']:.0f} s of one core of",
+        f"{machine['processor']}.",
         "",
     ]
     for figure in result["figures"]:

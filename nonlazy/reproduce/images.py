@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from nonlazy import plot
-from nonlazy.analysis import generalization, order_by_class, predictor, shown_inputs
+from nonlazy.analysis import generalization, predictor, shown_inputs
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError
 from nonlazy.kernels import kernel_blocks
@@ -87,7 +88,7 @@ class Network:
             ),
             above(
                 1.0,
-                f"{self.title}: classes show more strongly in the kernel on test inputs than in the lazy kernel (ratio).",
+                f"{self.title}: the kernel on test inputs shows classes more strongly than the lazy one (contrast ratio).",
                 self.contrast_ratio(),
             ),
         ]
@@ -108,55 +109,57 @@ class Network:
         return claims
 
     def contrast_ratio(self) -> float:
-        """Block contrast over mean diagonal of the non-lazy kernel on test inputs, over that of the lazy training kernel."""
-        kernel, labels = self.test_kernel()
-        own = block_contrast(kernel_blocks(kernel, labels)) / np.diagonal(kernel).mean()
-        lazy = self.lazy.kernels[-1]
-        return float(own / (block_contrast(kernel_blocks(lazy, self.task.labels)) / np.diagonal(lazy).mean()))
+        """Block contrast over mean diagonal of the kernel on test inputs, over that of the lazy network's."""
+        own, lazy = (
+            float(block_contrast(kernel_blocks(kernel, self.shown.task.labels)) / np.diagonal(kernel).mean())
+            for kernel in (self.test_kernel(), self.lazy_test_kernel())
+        )
+        return own / lazy
 
+    @cached_property
+    def shown(self) -> Posterior:
+        """The network on test inputs sorted by class, an even choice of them, as if these were to be learned."""
+        task = self.task
+        assert task.test_inputs is not None and task.test_targets is not None and task.test_labels is not None
+        chosen = shown_inputs(task.test_labels, self.settings["shown_inputs"])
+        shown = Task(
+            task.test_inputs[chosen], task.test_targets[chosen], task.test_labels[chosen], class_names=task.class_names
+        )
+        return Posterior(self.posterior.model, shown, self.posterior.temperature)
+
+    @cached_property
     @double_precision
-    def test_features(self) -> tuple[Float[np.ndarray, "draw T N"], np.ndarray]:
-        """Last layer's activities of the first chain on test inputs sorted by class, for every fourth draw."""
-        assert self.task.test_inputs is not None and self.task.test_labels is not None
-        chosen = shown_inputs(self.task.test_labels, self.settings["shown_inputs"])
-        inputs = jnp.asarray(self.task.test_inputs[chosen])
+    def test_features(self) -> Float[np.ndarray, "draw T N"]:
+        """Last layer's activities of the first chain on the shown test inputs, for every fourth draw."""
+        model, inputs = self.posterior.model, jnp.asarray(self.shown.task.inputs)
         posterior = self.tree["posterior"].to_dataset().isel(chain=0)
         found = []
         for number in range(posterior.sizes["draw"] - 1, -1, -4):
             one = posterior.isel(draw=number)
-            deeper = (
-                one["deeper_weights"].transpose("layer_above", "neuron_below", "neuron").values
-                if "deeper_weights" in one
-                else []
-            )
-            weights = [
-                jnp.asarray(one["first_weights"].transpose("feature", "neuron").values),
-                *map(jnp.asarray, deeper),
-            ]
-            found.append(np.asarray(self.posterior.model.phi(self.posterior.model.hidden_layers(inputs, weights)[-1])))
-        return np.stack(found), self.task.test_labels[chosen]
+            weights = [one["first_weights"].transpose("feature", "neuron").values]
+            if "deeper_weights" in one:
+                weights += list(one["deeper_weights"].transpose("layer_above", "neuron_below", "neuron").values)
+            found.append(np.asarray(model.phi(model.hidden_layers(inputs, list(map(jnp.asarray, weights)))[-1])))
+        return np.stack(found)
 
-    def test_kernel(self) -> tuple[Float[np.ndarray, "T T"], np.ndarray]:
-        features, labels = self.test_features()
-        return np.mean([f @ f.T / f.shape[1] for f in features], axis=0), labels
+    def test_kernel(self) -> Float[np.ndarray, "T T"]:
+        return np.mean([f @ f.T / f.shape[1] for f in self.test_features], axis=0)
+
+    def lazy_test_kernel(self) -> Float[np.ndarray, "T T"]:
+        """The infinite lazy network's, which does not depend on what is learned."""
+        return solve(Posterior(self.lazy.posterior.model, self.shown.task, self.lazy.posterior.temperature)).kernels[-1]
 
     def representation_picture(self) -> Picture:
-        """Activities of one network and mean kernel, on test inputs."""
-        features, labels = self.test_features()
-        kernel, _ = self.test_kernel()
-        shown = Task(np.eye(len(labels)), np.eye(len(labels)), labels, class_names=self.task.class_names)
-        posterior = Posterior(self.posterior.model, shown, self.posterior.temperature)
+        """Activities of one network and mean kernels, on test inputs."""
         figure, axes = plot.subplots(1, 3, 3.2, 2.8)
-        drawing.activities(features[0], posterior, axes[0][0], strongest=self.activation == "relu")
-        axes[0][0].set_title(f"{self.title}: activities")
-        drawing.kernel(kernel, posterior, axes[0][1]).set_title("kernel")
-        lazy, order = self.lazy.kernels[-1], order_by_class(self.task.labels)
-        plot.kernel(lazy[np.ix_(order, order)], self.task.labels[order], self.task.class_names, axes[0][2])
-        axes[0][2].set_title("lazy kernel, training inputs")
+        left, middle, right = axes[0]
+        drawing.activities(self.test_features[0], self.shown, left, strongest=self.activation == "relu")
+        left.set_title(f"{self.title}: activities")
+        drawing.kernel(self.test_kernel(), self.shown, middle).set_title("kernel")
+        drawing.kernel(self.lazy_test_kernel(), self.shown, right).set_title("kernel of the lazy network")
         caption = (
-            f"{self.title}. Activities of one network and the mean kernel on {len(labels)} test inputs; for "
-            f"comparison the kernel of "
-            "the lazy network, which does not depend on the targets."
+            f"{self.title}. Activities of one network and the mean kernel on {self.shown.task.n_inputs} test inputs; for "
+            "comparison the kernel of the lazy network, which does not depend on what is learned."
         )
         return Picture(
             f"{self.task.name}-{self._name}-representation", f"{self.title}: representation", caption, figure

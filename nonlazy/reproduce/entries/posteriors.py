@@ -33,9 +33,8 @@ KEEP = ("readout", "class_activity")
 # Branches lighter than this have too few neurons in a network of a hundred.
 HEAVY = 0.1
 CODES_DIFFER = (
-    "Codes freeze where the chains start. Tested: chains that change codes (method tempered) and chains from the "
-    "theory end at the "
-    "theory's fractions, chains from the prior keep all six codes."
+    "Codes freeze where chains start: those from the theory keep its fractions, those from the prior all six codes. Chains that "
+    "change codes (method tempered, in the full size) decide."
 )
 
 
@@ -54,18 +53,19 @@ def compute(job: Job) -> Outcome:
         "prior": trees["erf"],
         "theory": draw(erf.posterior, s["sampling"], job.seed, keep=KEEP, start=start),
     }
-    job.announce("sampling the sigmoidal network by chains that change codes")
-    tempered = draw(erf.posterior, s["tempered"], job.seed, keep=KEEP, method="tempered")
+    by_chains = {f"from the {start}": tree for start, tree in by_start.items()}
+    if s["tempered"]:
+        job.announce("sampling the sigmoidal network by chains that change codes")
+        by_chains["that change codes"] = draw(erf.posterior, s["tempered"], job.seed, keep=KEEP, method="tempered")
     outcome.claims = [
         *gaussian_claims(theories["linear"], trees["linear"]),
         *(claim for start, tree in by_start.items() for claim in branch_claims(erf, tree, f"from the {start}")),
-        *(fraction_claim(erf, tree, f"from the {start}") for start, tree in by_start.items()),
-        fraction_claim(erf, tempered, "that change codes"),
+        *(fraction_claim(erf, tree, chains) for chains, tree in by_chains.items()),
         *outlier_claims(theories["relu"], trees["relu"]),
     ]  # fmt: skip
     outcome.numbers = {
         "theory": {name: str(theory) for name, theory in theories.items()},
-        "code_fractions": {name: _fractions(tree) for name, tree in (by_start | {"tempered": tempered}).items()},
+        "code_fractions": {chains: _fractions(tree) for chains, tree in by_chains.items()},
     }
     shown = trees | {"erf": by_start["theory"]}
     outcome.pictures = [readout_picture(theories, shown), preactivation_picture(theories, shown)]
