@@ -35,7 +35,7 @@ def activities(features: Float[np.ndarray, "P N"], posterior: Posterior, ax: Axe
     by_code = chosen[order_by_code(by_class[chosen], name)]
     plot.activity(rows[by_code], labels, task.class_names, ax)
     if name == "linear":
-        return ax.set_ylabel("neuron, by strength").axes  # type: ignore[return-value]
+        return ax.set_ylabel("neuron, by preferred class").axes  # type: ignore[return-value]
     if strongest:
         ax.set_ylabel(f"{len(chosen)} strongest neurons")
     mark_codes(code_names(codes)[by_code], ax)

@@ -93,7 +93,7 @@ def scheme_map(job: Job, outcome: Outcome) -> None:
         outcome.claims += [scheme_claim(label, value, found[value], names) for value, names in read.items()]
         places = np.arange(len(s["values"]))
         known = [(place, SCHEMES.index(found[v])) for place, v in zip(places, s["values"], strict=True) if found[v]]
-        ax.plot(*zip(*known, strict=True), "_", ms=22, mew=3, color=class_colour(3), label="theory")
+        ax.plot(*np.array(known).reshape(-1, 2).T, "_", ms=22, mew=3, color=class_colour(3), label="theory")
         for value, names in read.items():
             heights = [SCHEMES.index(name) for name in names if name in SCHEMES]
             ax.plot([places[s["values"].index(value)]] * len(heights), heights, "o", mfc="none", color="black")
@@ -185,7 +185,9 @@ def onset(job: Job, outcome: Outcome) -> None:
                 statement = f"N T = {value:g}, sigmoidal: block contrast of the kernel, chains from the theory."
                 outcome.claims.append(close_to(theory[-1][1], 0.05, statement, mean, error))
         look: dict[str, Any] = {"color": class_colour(3 * number)}
-        ax.plot(*zip(*theory, strict=True), ls="-" if number == 0 else "--", label=f"{activation}, theory", **look)
+        ax.plot(
+            *np.array(theory).reshape(-1, 2).T, ls="-" if number == 0 else "--", label=f"{activation}, theory", **look
+        )
         if sampled:
             x, y, dy = np.array(sampled).T
             ax.errorbar(x, y, 2 * dy, fmt="o", color="black", capsize=2, label=f"{activation}, sampled")
