@@ -75,6 +75,14 @@ def test_the_linear_fit_finds_the_prior_that_made_the_ratios():
     assert published_numbers.fit_readout_std(numbers, 20, (0.1, 2.0))["readout_std"] == pytest.approx(0.5, rel=0.01)
 
 
+def test_blocks_of_the_kernel_follow_from_codes():
+    """Codes 1-0 and 0-1 at 3/4 and 1/4: blocks 3/4, 1/4 and 0, ratios 1/3 and 0."""
+    numbers = {"layer_3_code_fractions": {"10": 0.75, "01": 0.25}}
+    for ratio, holds in ((1 / 3, True), (0.5, False)):
+        numbers["layer_3_kernel_blocks_over_block_11"] = {"22": ratio, "12": 0.0}
+        assert published_numbers.consistency(numbers, 0.02).holds is holds
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_entry_has_settings_of_both_sizes(name, size):
