@@ -13,7 +13,6 @@ from jaxtyping import Float
 from nonlazy import plot
 from nonlazy.analysis import generalization, predictor, shown_inputs
 from nonlazy.compilation import double_precision
-from nonlazy.errors import InputError
 from nonlazy.kernels import kernel_blocks
 from nonlazy.model import Model
 from nonlazy.plot.style import class_colour
@@ -59,14 +58,12 @@ class Network:
             self.errors["theory"] = generalization(self.theory)
 
     def _theory(self, job: Job) -> Theory | None:
-        """None where there is none: deep ReLU networks."""
-        if self.posterior.model.depth > 1 and self.activation != "linear":
+        """None where there is none, for deep ReLU networks, or where the settings leave it out."""
+        deep = self.posterior.model.depth > 1
+        if self.activation not in job.settings["theory"] or (deep and self.activation == "relu"):
             return None
         particles = job.settings["n_particles"] if self.activation != "linear" else None
-        try:
-            return solve(self.posterior, seed=job.seed, progress=False, throw=False, n_particles=particles)
-        except InputError:
-            return None
+        return solve(self.posterior, seed=job.seed, progress=False, throw=False, n_particles=particles)
 
     def claims(self) -> list[Claim]:
         sampled, lazy = self.errors["sampled"], self.errors["lazy theory"]

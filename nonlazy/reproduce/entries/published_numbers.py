@@ -33,11 +33,9 @@ GROUPS = {
 }
 EXPLANATIONS = {
     "prior": (
-        "What disagrees is the fraction of code 1-0-0 in the last layer and the kernel blocks, which follow from the "
-        "codes (next claim). "
-        "Tested: two chains of N = P = 200, as published, froze with .14 and .18 of the neurons in this code, so it "
-        "is not a matter of "
-        "width. Fractions freeze early and depend on the start: chains from the theory have none."
+        "What disagrees is the fraction of code 1-0-0 in the last layer, and the kernel blocks, which follow from the codes "
+        "(next claim). Tested: two chains of N = P = 200, as published, froze with .14 and .18 of the neurons in this code, so "
+        "width is not the reason. Fractions freeze and depend on the start: at L = 1 chains from the theory have almost none."
     ),
     "theory": (
         "Tested: the same sampler started at the theory's codes keeps its three codes at a third each, started at the "
@@ -167,7 +165,7 @@ def agreement(group: str, rows: list[Row]) -> Claim:
 
 
 def consistency(numbers: dict[str, Any], reading: float) -> Claim:
-    """Blocks of the kernel that neurons with these codes and activities 0 and 1 make: K_ab = sum of p over codes active in a, b."""
+    """Blocks of the kernel that neurons with these codes and activities 0 and 1 make: K_ab sums codes active in a and b."""
     codes = np.array([[int(digit) for digit in code] for code in numbers["layer_3_code_fractions"]])
     fractions = np.array(list(numbers["layer_3_code_fractions"].values()))
     kernel = codes.T @ (fractions[:, None] * codes)
@@ -176,7 +174,7 @@ def consistency(numbers: dict[str, Any], reading: float) -> Claim:
     found = np.array([rescaled[pair] for pair in pairs]) / rescaled[0, 0]
     published = np.array(list(numbers["layer_3_kernel_blocks_over_block_11"].values()))
     statement = (
-        "sigmoidal: the published kernel blocks of the last layer are those of the published codes (largest deviation)."
+        "sigmoidal: the last layer's published kernel blocks are those of its published codes (largest deviation)."
     )
     return close_to(0.0, reading, statement, float(np.abs(found - published).max()))
 
