@@ -62,3 +62,9 @@ def kernel(
     grid, labels = np.ix_(order, order), posterior.task.labels[order]
     scale = None if scale_of is None else scale_of[grid]
     return plot.kernel(values[grid], labels, posterior.task.class_names, ax, scale)
+
+
+def name_sizes(sizes: Sequence[int], ax: Axes) -> None:
+    """Ticks at these sizes on a logarithmic axis, and nowhere else."""
+    ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    ax.xaxis.minorticks_off()

@@ -13,13 +13,14 @@ from nonlazy.model import Model
 from nonlazy.plot.style import THEORY_COLOUR, class_colour
 from nonlazy.posterior import Posterior
 from nonlazy.report import Picture
+from nonlazy.reproduce import drawing
 from nonlazy.reproduce.claims import below, close_to
 from nonlazy.reproduce.entry import Entry, Job, Outcome
 from nonlazy.reproduce.networks import draw
 from nonlazy.tasks import Task, mnist
 from nonlazy.theory import solve
 
-FINITE_WIDTH = "The limit needs N much larger than P. Tested: at P = 48 the exponent from N = 25 to 100 was 0.37 in the lazy regime."
+FINITE_WIDTH = "The limit needs N much larger than P. Tested: at P = 48 the lazy exponent from N = 25 to 100 was 0.37."
 
 
 class Point(NamedTuple):
@@ -108,6 +109,7 @@ def picture(theory: list[Point], sampled: list[Point]) -> Picture:
         bars = [2 * p.errors[number] for p in sampled]
         ax.errorbar(x, y, yerr=bars, fmt=marker, color="black", ms=5, capsize=2, label=f"{name}, sampled")
     ax.set(xscale="log", yscale="log", xlabel="width N", ylabel="variance of the predictor")
+    drawing.name_sizes([p.width for p in theory], ax)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     caption = (
         "Variance of the outputs over the posterior, averaged over test inputs and outputs, with two standard errors."

@@ -12,6 +12,7 @@ from nonlazy.errors import NonlazyError
 from nonlazy.plot.style import class_colour
 from nonlazy.posterior import Posterior
 from nonlazy.report import Picture
+from nonlazy.reproduce import drawing
 from nonlazy.reproduce.claims import Claim, below, close_to
 from nonlazy.reproduce.entry import Entry, Job, Outcome
 from nonlazy.reproduce.networks import NAMES, block_contrast, draw, mean_and_error, toy_posterior
@@ -93,6 +94,7 @@ def picture(found: dict[tuple[str, str, int], dict[bool, Points]]) -> Picture:
                     ax.errorbar(n, values, 2 * errors, ls="-" if scaled else ":", capsize=2, label=label, **look)
         ax.plot([], ls=":", color="0.3", label="without the scaling")
         ax.set(xscale="log", yscale="log", title=NAMES[activation], xlabel="P = N", ylabel="block contrast, last layer")
+        drawing.name_sizes(sorted({n for _, curves in shown for points in curves.values() for n, *_ in points}), ax)
         ax.legend(fontsize=7)
     caption = (
         "Mean kernel within classes minus between classes against the number of inputs, N = P. Solid: the readout's "
