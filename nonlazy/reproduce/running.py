@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from nonlazy.analysis import plain
 from nonlazy.announcing import announced
 from nonlazy.errors import FileError, InputError
@@ -80,6 +82,7 @@ def compute(
     began, began_cpu = time.perf_counter(), time.process_time()
     with announced(entry.title, progress) as announce, style():
         outcome = entry.compute(Job(settings, seed, data, lambda what: announce(f"{entry.title}: {what}")))
+    jax.clear_caches()  # programs compiled for one entry are of no use to the next, and take gigabytes in the end
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
     run = {"size": size, "seed": seed, "settings": settings, "seconds": round(seconds, 1)}
     run["cpu_seconds"] = round(cpu_seconds, 1)  # on a machine that others use too, the time that counts
