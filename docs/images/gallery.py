@@ -10,18 +10,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
-import numpy as np
-from matplotlib.figure import Figure
+from PIL import Image
 
 from nonlazy.reproduce import ENTRIES
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "gallery"
 PAGE = HERE.parent / "gallery.md"
-# Pixels, and colours of the palette, of a picture on the page.
-WIDTH, LEVELS = 1100, 32
-LARGEST = 150_000  # bytes
+# Pixels along the longer side, and colours, of a picture on the page.
+WIDTH, COLOURS = 1000, 256
 VERDICTS = {True: "holds", False: "**does not hold**", None: "not resolved"}
 HEAD = """# Gallery: what was published, and what is found here
 
@@ -39,12 +36,18 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     for old in PICTURES.glob("*.png"):
         old.unlink()
-    sections = [section(folder, name) for name in ENTRIES if (folder / name / "result.json").exists()]
+    sections = [section(folder, name) for name in ENTRIES if current(folder, name)]
     PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
     sizes = [picture.stat().st_size for picture in PICTURES.glob("*.png")]
     print(
         f"wrote {PAGE} and {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB in all, the largest {max(sizes) / 1e3:.0f} kB"
     )
+
+
+def current(folder: Path, name: str) -> bool:
+    """Whether there is a result of this entry at its present quick size."""
+    file = folder / name / "result.json"
+    return file.exists() and json.loads(file.read_text(encoding="utf-8"))["settings"] == ENTRIES[name].settings("quick")
 
 
 def section(folder: Path, name: str) -> str:
@@ -76,31 +79,11 @@ def row(claim: dict[str, Any]) -> str:
 
 
 def shrink(source: Path, target: Path) -> None:
-    """A light copy: fewer pixels, fewer grey levels in each channel, until it is small enough."""
-    image = matplotlib.image.imread(source)[..., :3]
-    for levels in (LEVELS, 16, 8):
-        write(reduced(image, WIDTH), levels, target)
-        if target.stat().st_size < LARGEST:
-            return
-    write(reduced(image, WIDTH * 2 // 3), 16, target)
-
-
-def reduced(image: np.ndarray, width: int) -> np.ndarray:
-    """The picture drawn again in fewer pixels."""
-    if image.shape[1] <= width:
-        return image
-    height = round(image.shape[0] * width / image.shape[1])
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.imshow(image, interpolation="antialiased", aspect="auto")
-    ax.set_axis_off()
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
-
-
-def write(image: np.ndarray, levels: int, target: Path) -> None:
-    rounded = np.round(image * (levels - 1)) / (levels - 1)
-    matplotlib.image.imsave(target, np.round(rounded * 255).astype(np.uint8))
+    """A light copy: fewer pixels, and a palette."""
+    with Image.open(source) as image:
+        light = image.convert("RGB")
+        light.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+        light.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 if __name__ == "__main__":

