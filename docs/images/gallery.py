@@ -17,8 +17,9 @@ from nonlazy.reproduce import ENTRIES
 HERE = Path(__file__).parent
 PICTURES = HERE / "gallery"
 PAGE = HERE.parent / "gallery.md"
-# Pixels along the longer side, and colours, of a picture on the page.
-WIDTH, COLOURS = 1000, 256
+# Pixels along the longer side of a picture on the page, and its largest size in bytes.
+WIDTHS = (1000, 850, 700, 550)
+LARGEST = 150_000
 VERDICTS = {True: "holds", False: "**does not hold**", None: "not resolved"}
 HEAD = """# Gallery: what was published, and what is found here
 
@@ -37,6 +38,9 @@ def main() -> None:
     for old in PICTURES.glob("*.png"):
         old.unlink()
     sections = [section(folder, name) for name in ENTRIES if current(folder, name)]
+    missing = [f"`{name}`" for name in ENTRIES if not current(folder, name)]
+    if missing:
+        sections.append("## Not shown\n\nWithout a result at the present quick size: " + ", ".join(missing) + ".\n")
     PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
     sizes = [picture.stat().st_size for picture in PICTURES.glob("*.png")]
     print(
@@ -79,11 +83,14 @@ def row(claim: dict[str, Any]) -> str:
 
 
 def shrink(source: Path, target: Path) -> None:
-    """A light copy: fewer pixels, and a palette."""
+    """A light copy: a palette, and fewer pixels until it is light enough."""
     with Image.open(source) as image:
-        light = image.convert("RGB")
-        light.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
-        light.quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(target, optimize=True)
+        for width in WIDTHS:
+            light = image.convert("RGB")
+            light.thumbnail((width, width), Image.Resampling.LANCZOS)
+            light.quantize(256, kmeans=2, dither=Image.Dither.NONE).save(target, optimize=True)
+            if target.stat().st_size < LARGEST:
+                return
 
 
 if __name__ == "__main__":

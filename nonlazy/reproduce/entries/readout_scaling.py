@@ -83,7 +83,7 @@ def claims(name: str, depth: int, activation: str, curves: dict[bool, Points], j
 
 def picture(found: dict[tuple[str, str, int], dict[bool, Points]]) -> Picture:
     activations = list(dict.fromkeys(activation for _, activation, _ in found))
-    figure, axes = plot.subplots(1, len(activations), 3.2, 2.8)
+    figure, axes = plot.subplots(1, len(activations), 3.8, 2.8)
     for ax, activation in zip(axes[0], activations, strict=True):
         shown = [(key, curves) for key, curves in found.items() if key[1] == activation]
         for (source, _, depth), curves in shown:
@@ -96,7 +96,7 @@ def picture(found: dict[tuple[str, str, int], dict[bool, Points]]) -> Picture:
         ax.plot([], ls=":", color="0.3", label="without the scaling")
         ax.set(xscale="log", yscale="log", title=NAMES[activation], xlabel="P = N", ylabel="block contrast, last layer")
         drawing.name_sizes(sorted({n for _, curves in shown for points in curves.values() for n, *_ in points}), ax)
-        ax.legend(fontsize=7)
+        ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     caption = (
         "Mean kernel within classes minus between classes against the number of inputs, N = P. Solid: the readout's "
         "prior variance "
