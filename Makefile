@@ -9,10 +9,11 @@ export MPLBACKEND := agg
 # Networks as small as the demo's are as fast on one core as on two, and much faster if the machine is busy.
 ONE_CORE := $(shell taskset -c 0 true 2>/dev/null && echo taskset -c 0)
 
-.PHONY: help demo test verify bench lint docs clean
+.PHONY: help demo reproduce test verify bench lint docs clean
 
 help:
 	@echo "make demo    sample the toy tasks and MNIST, write the reports to demo/index.html"
+	@echo "make reproduce  compute the published figures again, small networks, into reproduce/index.html; half an hour"
 	@echo "make test    lint, types, layers, tests, doctests, and the code in README and docs"
 	@echo "make verify  slow statistical tests of the samplers"
 	@echo "make bench   benchmarks; hours: see benchmarks/"
@@ -24,6 +25,10 @@ help:
 demo: .venv/installed-demo
 	@if [ -e demo/index.html ]; then rm -rf demo; fi
 	$(ONE_CORE) $(BIN)/nonlazy demo --out demo
+
+# What is finished in the folder is kept.
+reproduce: .venv/installed-demo
+	$(ONE_CORE) $(BIN)/nonlazy reproduce --all --quick --out reproduce
 
 test: lint
 	$(BIN)/pytest -n auto -m "not slow" tests
@@ -47,7 +52,7 @@ docs: .venv/installed-dev
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv demo reproduce site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed-demo: pyproject.toml constraints.txt | $(BIN)/pip

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,6 +18,8 @@ from nonlazy.demo import demo as run_demo
 from nonlazy.errors import InputError, NonlazyError
 from nonlazy.pipeline import RunFolder, TheoryFolder, run_theory
 from nonlazy.pipeline import run as run_pipeline
+from nonlazy.reproduce import ENTRIES, chosen, claim_line, summary_line
+from nonlazy.reproduce import reproduce as run_reproduce
 from nonlazy.sampling import METHODS, diagnose
 from nonlazy.validation import one_of
 
@@ -156,6 +158,50 @@ def demo(out: Out = Path("demo"), seed: Seed = None, quiet: Quiet = False) -> No
     index = _interruptible(lambda: run_demo(out, seed, not quiet, console.print), again)
     if not quiet:
         _say(f"Open {index.resolve()}")
+
+
+@app.command()
+def reproduce(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Entries; --list shows them.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All entries; cifar10 only with --data.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Show the entries, their claims and sources.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder to write to; finished entries in it are kept.")] = Path("reproduce"),
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, under three minutes an entry.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="CIFAR-10: an .npz file or cifar-10-batches-py.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compute published figures again, with a verdict and numbers for each claim.
+
+    Writes a folder with result.json and figures/ for each entry, and index.html, to the folder given by --out.
+    """
+    if listed:
+        for entry in ENTRIES.values():
+            _say(f"{entry.name}: {entry.title}\n  {entry.claim}\n  Source: {entry.source}.")
+        return
+    entries = chosen(names or [], everything, data)
+    options = ["--quick"] * quick + ["--seed", str(seed)] * (seed > 0) + ["--data", str(data)] * (data is not None)
+    words = ["--all"] if everything else [entry.name for entry in entries]
+    again = shlex.join(["nonlazy", "reproduce", *words, "--out", str(out), *options])
+
+    def announce(result: dict[str, Any], computed: bool) -> None:
+        if not quiet:
+            _say(summary_line(result) + ("" if computed else ", kept from an earlier call"))
+            for claim in result["claims"]:
+                _say(claim_line(claim))
+
+    size = "quick" if quick else "full"
+    _interruptible(
+        lambda: run_reproduce(entries, out, size, seed, data, not quiet, announce),
+        again,
+        "finished entries are kept. Go on",
+    )
+    if not quiet:
+        _say(
+            f"Wrote {out / 'index.html'}, and result.json and figures/ in {', '.join(str(out / e.name) for e in entries)}"
+        )
 
 
 def _interruptible(work: Callable[[], Result], again: str, advice: str = "what was drawn is kept. Go on") -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import platform
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader
@@ -66,6 +67,14 @@ def codes_page(title: str, populations: list[tuple[dict[str, Any], list[Picture]
 def index_page(title: str, entries: list[IndexEntry]) -> str:
     """A page that links reports."""
     return _environment.get_template("index.html.j2").render(title=title, entries=entries)
+
+
+def gallery_page(title: str, results: Sequence[dict[str, Any]]) -> str:
+    """A page of results of `nonlazy reproduce`, whose figures are in folders beside it."""
+    words = ((True, "hold"), (False, "do not hold"), (None, "not resolved"))
+    verdicts = [[claim["holds"] for claim in result["claims"]] for result in results]
+    counts = [", ".join(f"{v.count(value)} {text}" for value, text in words if v.count(value)) for v in verdicts]
+    return _environment.get_template("gallery.html.j2").render(title=title, results=results, counts=counts)
 
 
 def _shown(pictures: list[Picture]) -> list[dict[str, str]]:
