@@ -92,7 +92,9 @@ def solve(
             )
         data = symmetric_data(posterior)
         theory = (
-            _particles(posterior, seed, progress, n_particles) if data is None else _symmetric(posterior, data, seed, nodes)
+            _particles(posterior, seed, progress, n_particles)
+            if data is None
+            else _symmetric(posterior, data, seed, nodes)
         )
     if throw and not theory.converged:
         raise ConvergenceError(" ".join(theory.notes))
