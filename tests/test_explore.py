@@ -17,7 +17,7 @@ from browser import chromium, needs_chromium, requested
 
 import nonlazy as nl
 from nonlazy import cli
-from nonlazy.explore import ACTIVATIONS, Cancelled, Settings, figures, model, predict, sample, server
+from nonlazy.explore import ACTIVATIONS, SamplingCancelledError, Settings, figures, model, predict, sample, server
 
 SMALL = {"n_inputs": 20, "width": 20, "log_temperature": -4.0}
 
@@ -130,9 +130,9 @@ def test_a_sample_is_read_and_compared():
 def test_a_sample_can_be_cancelled():
     def report(phase, done):
         if done > 0:
-            raise Cancelled
+            raise SamplingCancelledError
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(SamplingCancelledError):
         sample(predict(Settings(**SMALL)), report)
 
 

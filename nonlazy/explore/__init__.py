@@ -3,8 +3,8 @@
 The page needs Panel, which only `serve` imports.
 """
 
-from nonlazy.explore.model import Cancelled, Prediction, Sampled, predict, sample
+from nonlazy.explore.model import Prediction, Sampled, SamplingCancelledError, predict, sample
 from nonlazy.explore.server import serve
 from nonlazy.explore.settings import ACTIVATIONS, Settings
 
-__all__ = ["ACTIVATIONS", "Cancelled", "Prediction", "Sampled", "Settings", "predict", "sample", "serve"]
+__all__ = ["ACTIVATIONS", "Prediction", "Sampled", "SamplingCancelledError", "Settings", "predict", "sample", "serve"]

@@ -24,6 +24,7 @@ def kernels(prediction: Prediction, sampled: Sampled | None) -> Figure:
             rows = sampled.comparison
             theory, means, errors = np.nan_to_num([(row.theory, row.mean, row.mcse) for row in rows]).T
             plot.compare(theory, means, errors, [row.name for row in rows], others[1]).set_title("blocks of the kernel")
+            others[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
 
 

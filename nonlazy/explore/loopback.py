@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bokeh.server.auth_provider import AuthProvider
 from tornado.web import HTTPError, RequestHandler
@@ -14,7 +15,7 @@ class LoopbackOnly(AuthProvider):
     """Everybody who asks for this machine by its own name may come in; nobody logs in."""
 
     @property
-    def get_user(self) -> Callable[[RequestHandler], str]:
+    def get_user(self) -> Callable[[Any], Any]:
         return _check_host
 
     @property

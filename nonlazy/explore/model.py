@@ -32,7 +32,7 @@ CHAINS, WARMUP, DRAWS = 2, 150, 100
 MOST_CODES = 8
 
 
-class Cancelled(Exception):
+class SamplingCancelledError(Exception):
     """The user does not want this network any more."""
 
 
@@ -92,10 +92,10 @@ def sample(prediction: Prediction, report: Callable[[str, float], None]) -> Samp
 
     Args:
         prediction: the theory to compare with; its posterior is sampled.
-        report: called with what is under way and the fraction done; raises `Cancelled` to end it.
+        report: called with what is under way and the fraction done; raises `SamplingCancelledError` to end it.
 
     Raises:
-        Cancelled: `report` did.
+        SamplingCancelledError: `report` did.
     """
     posterior = prediction.theory.posterior
     report("compiling", 0.0)

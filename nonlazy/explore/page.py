@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nonlazy.errors import NonlazyError
 from nonlazy.explore import figures
-from nonlazy.explore.model import MOST_CODES, Cancelled, Prediction, Sampled, code_rows, predict, sample
+from nonlazy.explore.model import MOST_CODES, Prediction, Sampled, SamplingCancelledError, code_rows, predict, sample
 from nonlazy.explore.settings import ACTIVATIONS, Settings
 from nonlazy.model import REGIMES
 
@@ -39,16 +39,18 @@ FIGURES: tuple[Maker, ...] = (figures.kernels, figures.codes, figures.readout, f
 _drawing = threading.Lock()
 
 
-def page(stopped: threading.Event) -> pn.template.BaseTemplate:
+def page(stopped: threading.Event) -> pn.Row:
     """A page for one visitor; `stopped` is set when the server ends."""
-    return Page(stopped).template
+    return Page(stopped).layout
 
 
 class Page:
     """Widgets, what they show, and the computations under way."""
 
     def __init__(self, stopped: threading.Event) -> None:
-        slider, number = pn.widgets.FloatSlider, pn.widgets.IntSlider
+        # Panel's values are optional by type.
+        slider: Any = pn.widgets.FloatSlider
+        number: Any = pn.widgets.IntSlider
         self.n_classes = pn.widgets.RadioButtonGroup(name="classes", options={"2 classes": 2, "3 classes": 3}, value=3)
         self.first = slider(name="class 0, of all inputs", start=0.02, end=0.98, step=0.01, value=0.5)
         self.second = slider(name="class 1, of the others", start=0.02, end=0.98, step=0.01, value=0.5)
@@ -88,13 +90,13 @@ class Page:
         ]  # fmt: skip
 
     @property
-    def template(self) -> pn.template.BaseTemplate:
+    def layout(self) -> pn.Row:
+        # None of Panel's templates: their style sheets ask for fonts from the web.
         ratios = [self.n_classes, self.first, self.second, self.ratios]
-        sampling = [self.sample_button, self.cancel_button, self.progress]
-        return pn.template.VanillaTemplate(
-            title="nonlazy explore",
-            sidebar=[*ratios, *self._inputs[3:], pn.layout.Divider(), *sampling, self.status],
-            main=[self.outcome, pn.FlexBox(*self.pictures)],
+        buttons = pn.Row(self.sample_button, self.cancel_button)
+        return pn.Row(
+            pn.Column(*ratios, *self._inputs[3:], buttons, self.progress, self.status, width=300),
+            pn.Column(self.outcome, pn.FlexBox(*self.pictures), sizing_mode="stretch_width", margin=(0, 0, 0, 24)),
         )
 
     @property
@@ -140,22 +142,22 @@ class Page:
         if prediction is None:
             return
         self.cancelled, self.sample_button.disabled, self.cancel_button.disabled = cancelled, True, False
-        under_way = ["compiling", 0.0]
+        under_way: list[Any] = ["compiling", 0.0]
 
         def report(phase: str, done: float) -> None:
             if cancelled.is_set() or self.stopped.is_set():
-                raise Cancelled
+                raise SamplingCancelledError
             under_way[:] = phase, done
 
         job = asyncio.create_task(asyncio.to_thread(sample, prediction, report))
         self.progress.active = True
         while not (await asyncio.wait([job], timeout=SECONDS_BETWEEN_REPORTS))[0]:
             self.status.object = "cancelling …" if cancelled.is_set() else f"sampling: {under_way[0]} …"
-            self.progress.value = int(100 * float(under_way[1]))
+            self.progress.value = int(100 * under_way[1])
         self.progress.value, self.progress.active, self.cancel_button.disabled = 0, False, True
         try:
             sampled = job.result()
-        except Cancelled:
+        except SamplingCancelledError:
             self.status.object = "Sampling was cancelled."
         except NonlazyError as error:
             self.outcome.object = _message(str(error))

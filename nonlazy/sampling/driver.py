@@ -72,8 +72,8 @@ def sample(
         start: "prior"; "theory", networks drawn from the mean-field theory (`nonlazy.solve`); or first coordinates, each
             of shape (chains, ...) or the same for all chains.
         checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
-        progress: show a progress bar on standard error; or a function (phase, transitions made, transitions in all), called about
-            twice a second, whose exceptions end the run.
+        progress: show a progress bar on standard error; or a function (phase, transitions made, transitions in all), called
+            about twice a second, whose exceptions end the run.
         keep: what to store of each draw: "readout", "kernel_blocks", "class_activity", "predictions", "kernels",
             "preactivations", "weights" (W^1 as first_weights, W^2 ... W^L as deeper_weights, in units of their prior standard
             deviation).

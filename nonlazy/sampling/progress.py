@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on standard error with the time that is left, also inside a transition that takes long; or a call."""
+"""Progress of a run: a bar on standard error with the time left, also inside a transition that takes long; or a call."""
 
 from __future__ import annotations
 
