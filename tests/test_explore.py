@@ -136,6 +136,13 @@ def test_a_sample_can_be_cancelled():
         sample(predict(Settings(**SMALL)), report)
 
 
+def test_a_scheme_that_cannot_be_read_is_a_warning():
+    found = predict(Settings(n_inputs=10, width=10, first=0.8, log_temperature=-4.0))
+    scheme, reasons = model._read(found.theory.posterior, found.features)
+    assert scheme is None
+    assert "at least two inputs of each class" in reasons[0]
+
+
 @pytest.fixture(scope="module")
 def page_module():
     return pytest.importorskip("nonlazy.explore.page", reason="needs Panel")

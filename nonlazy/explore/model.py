@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from nonlazy.analysis import Comparison, compare, order_by_code
 from nonlazy.compilation import double_precision
-from nonlazy.errors import NonlazyError, SamplingWarning
+from nonlazy.errors import InputError, NonlazyError, SamplingWarning
 from nonlazy.explore.settings import Settings
 from nonlazy.kernels import class_averages
 from nonlazy.posterior import Posterior
@@ -56,7 +56,7 @@ class Sampled(NamedTuple):
 
     tree: xr.DataTree
     features: Float[np.ndarray, "N P"]
-    scheme: CodingScheme
+    scheme: CodingScheme | None
     comparison: tuple[Comparison, ...]
     warnings: tuple[str, ...]
 
@@ -112,9 +112,18 @@ def sample(prediction: Prediction, report: Callable[[str, float], None]) -> Samp
         )
     report("reading the coding scheme", 1.0)
     features = _features(posterior, tree["last_draw"]["preactivations"].values[0, 0])
-    scheme = coding_scheme(features.T, posterior.task.labels, inputs=posterior.task.inputs)
+    scheme, reasons = _read(posterior, features)
     found = diagnose(tree)
-    return Sampled(tree, features, scheme, tuple(compare(tree, prediction.theory)), (*found.warnings, *found.notes))
+    spoken = (*reasons, *found.warnings, *found.notes)
+    return Sampled(tree, features, scheme, tuple(compare(tree, prediction.theory)), spoken)
+
+
+def _read(posterior: Posterior, features: Float[np.ndarray, "N P"]) -> tuple[CodingScheme | None, tuple[str, ...]]:
+    """The coding scheme, or why it cannot be read: a class with a single input, say."""
+    try:
+        return coding_scheme(features.T, posterior.task.labels, inputs=posterior.task.inputs), ()
+    except InputError as error:
+        return None, (f"The coding scheme was not read: {error}",)
 
 
 @double_precision

@@ -160,13 +160,14 @@ class Page:
         except SamplingCancelledError:
             self.status.object = "Sampling was cancelled."
         except NonlazyError as error:
-            self.outcome.object = _message(str(error))
+            self.status.object = _message(str(error))
         else:
             if not cancelled.is_set():
                 self.status.object = "drawing …"
                 await self._show(prediction, sampled)
                 self.status.object = ""
-        self.sample_button.disabled = self.computing or self.prediction is None
+        finally:
+            self.sample_button.disabled = self.computing or self.prediction is None
 
     async def _show(self, outcome: Prediction | str, sampled: Sampled | None) -> None:
         """Words and table at once, figures when they are drawn."""
@@ -188,8 +189,7 @@ def _words(prediction: Prediction, sampled: Sampled | None) -> str:
         rows=code_rows(theory),
         more=len(theory.codes) - MOST_CODES,
         notes=prediction.notes,
-        scheme=sampled.scheme if sampled else None,
-        warnings=sampled.warnings if sampled else (),
+        sampled=sampled,
     )
 
 
