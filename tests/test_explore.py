@@ -98,6 +98,11 @@ def test_extreme_values_give_one_sentence(values, words):
     assert words in found
 
 
+def test_too_few_nodes_are_one_sentence():
+    with pytest.raises(nl.InputError, match="n_nodes must be an integer of at least 64, got 1"):
+        nl.solve(Settings().posterior(), n_nodes=1)
+
+
 def test_notes_are_in_plain_words():
     found = predict(Settings(n_inputs=20, width=20, log_temperature=-1.0))
     assert any("N T = 2 is not small" in note for note in found.notes)
