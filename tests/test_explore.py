@@ -114,6 +114,7 @@ def short(monkeypatch):
     monkeypatch.setattr(model, "DRAWS", 20)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_simulations", "short")
 def test_a_sample_is_read_and_compared():
     prediction, reports = predict(Settings(**SMALL)), []
@@ -133,12 +134,17 @@ def test_a_sample_is_read_and_compared():
 
 @pytest.mark.usefixtures("short")
 def test_a_sample_can_be_cancelled():
+    reports = []
+
     def report(phase, done):
+        reports.append(phase)
         if done > 0:
             raise SamplingCancelledError
 
     with pytest.raises(SamplingCancelledError):
         sample(predict(Settings(**SMALL)), report)
+    assert reports[0] == "compiling"
+    assert reports[-1] in ("warm-up", "drawing")
 
 
 def test_a_scheme_that_cannot_be_read_is_a_warning():
