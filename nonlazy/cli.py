@@ -16,6 +16,7 @@ from nonlazy import config
 from nonlazy.codes_pipeline import CodesFolder, run_codes
 from nonlazy.demo import demo as run_demo
 from nonlazy.errors import InputError, NonlazyError
+from nonlazy.explore import serve
 from nonlazy.pipeline import RunFolder, TheoryFolder, run_theory
 from nonlazy.pipeline import run as run_pipeline
 from nonlazy.reproduce import ENTRIES, chosen, claim_line, summary_line
@@ -202,6 +203,20 @@ def reproduce(
         _say(
             f"Wrote {out / 'index.html'}, and result.json and figures/ in {', '.join(str(out / e.name) for e in entries)}"
         )
+
+
+@app.command()
+def explore(
+    port: Annotated[int, typer.Option(help="Port to serve the page on; 0 picks a free one.")] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address without opening a browser.")
+    ] = False,
+) -> None:
+    """Explore the theory with sliders on a local web page, and lay a sampled network over it.
+
+    Serves this machine alone, without any network, until Ctrl-C.
+    """
+    serve(port, not no_browser, lambda address: _say(f"Open {address}\nCtrl-C ends it."))
 
 
 def _interruptible(work: Callable[[], Result], again: str, advice: str = "what was drawn is kept. Go on") -> Result:

@@ -28,6 +28,7 @@ from nonlazy.sampling.mala import MALA
 from nonlazy.sampling.mclmc import MCLMC
 from nonlazy.sampling.method import Method, NetworkDensity
 from nonlazy.sampling.nuts import NUTS
+from nonlazy.sampling.progress import Report
 from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
 from nonlazy.sampling.result import to_tree
 from nonlazy.sampling.run import Run
@@ -51,7 +52,7 @@ def sample(
     method: str = "hmc",
     start: str | Sequence[ArrayLike] = "prior",
     checkpoint: str | os.PathLike[str] | None = None,
-    progress: bool = True,
+    progress: bool | Report = True,
     keep: Sequence[str] = DEFAULT_KEEP,
     thin: int = 1,
     parametrization: str | None = None,
@@ -71,7 +72,8 @@ def sample(
         start: "prior"; "theory", networks drawn from the mean-field theory (`nonlazy.solve`); or first coordinates, each
             of shape (chains, ...) or the same for all chains.
         checkpoint: folder from which a killed run goes on, to the same draws as if it had not been killed.
-        progress: show a progress bar on standard error.
+        progress: show a progress bar on standard error; or a function (phase, transitions made, transitions in all), called
+            about twice a second, whose exceptions end the run.
         keep: what to store of each draw: "readout", "kernel_blocks", "class_activity", "predictions", "kernels",
             "preactivations", "weights" (W^1 as first_weights, W^2 ... W^L as deeper_weights, in units of their prior standard
             deviation).
@@ -107,10 +109,10 @@ def sample(
     integer("seed", seed, 0)
     kept = check_keep(keep)
     chosen, parametrization = choose_method(method, parametrization)
-    density = jax.device_put(chosen.prepare(posterior, posterior.density(parametrization), seed, progress))
+    density = jax.device_put(chosen.prepare(posterior, posterior.density(parametrization), seed, progress is True))
     sampler = Sampler(density, chosen, schedule, kept, jax.random.key(seed))
     if isinstance(start, str) and start == "theory":
-        positions = theory_positions(posterior, parametrization, sampler, seed, progress)
+        positions = theory_positions(posterior, parametrization, sampler, seed, progress is True)
     else:
         positions = first_positions(start, density, sampler)
     if not isinstance(start, str):

@@ -1,8 +1,9 @@
-"""A progress bar on standard error with the time that is left, also inside a transition that takes long."""
+"""Progress of a run: a bar on standard error with the time left, also inside a transition that takes long; or a call."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.progress import TimeElapsedColumn as Elapsed
 from rich.text import Text
 
 LONG_TRANSITION = 2.0
+
+# Called with the phase, the transitions made and those of the whole run.
+Report = Callable[[str, int, int], None]
 
 
 class _Remaining(ProgressColumn):
@@ -29,9 +33,10 @@ class _Remaining(ProgressColumn):
 
 
 class ProgressBar:
-    """Shows the phase, the transitions made, elapsed and remaining time; silent if `shown` is false."""
+    """Shows the phase, the transitions made, elapsed and remaining time; or calls `progress`; or is silent if it is false."""
 
-    def __init__(self, transitions: int, shown: bool) -> None:
+    def __init__(self, transitions: int, progress: bool | Report) -> None:
+        self._transitions, self._report = transitions, progress if callable(progress) else None
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -41,7 +46,7 @@ class ProgressBar:
             _Remaining(),
             TextColumn("{task.fields[detail]}"),
             console=Console(stderr=True),
-            disable=not shown,
+            disable=progress is not True,
         )
         self._task = self._progress.add_task(
             "compiling", total=transitions, detail="", since=time.monotonic(), seconds_per_transition=None
@@ -49,6 +54,8 @@ class ProgressBar:
 
     def update(self, phase: str, transitions: int, seconds_per_transition: float, detail: str) -> None:
         """Show that this many transitions are made and the next ones are under way."""
+        if self._report is not None:
+            self._report(phase, transitions, self._transitions)
         self._progress.update(
             self._task,
             description=phase,

@@ -13,7 +13,7 @@ from nonlazy.sampling import adaptation
 from nonlazy.sampling.chains import Chains, Sampler
 from nonlazy.sampling.checkpoint import Arrays, Checkpoint
 from nonlazy.sampling.interruption import Interruption
-from nonlazy.sampling.progress import ProgressBar
+from nonlazy.sampling.progress import ProgressBar, Report
 
 BLOCK_BYTES = 64 * 2**20
 SECONDS_PER_PIECE = 0.5
@@ -50,7 +50,7 @@ class Run:
         """Draws made so far."""
         return max(self.iteration - self.schedule.warmup, 0) // self.schedule.thin
 
-    def go(self, progress: bool) -> None:
+    def go(self, progress: bool | Report) -> None:
         """Advance to the end, or to an interruption.
 
         Interrupted with a checkpoint, the run saves and passes the interruption on; without one it keeps what it has.

@@ -16,7 +16,7 @@ from nonlazy.theory.linear import solve_linear
 from nonlazy.theory.neurons import Branch, OutlierNeurons
 from nonlazy.theory.particles import solve_particles
 from nonlazy.theory.result import Theory
-from nonlazy.theory.symmetric import SymmetricData, solve_symmetric, symmetric_data
+from nonlazy.theory.symmetric import MIN_NODES, N_NODES, SymmetricData, solve_symmetric, symmetric_data
 from nonlazy.validation import integer
 
 # Fraction of the variance of class activities between codes above which codes are discrete. Cutting a Gaussian in two at
@@ -31,7 +31,12 @@ MAX_RESIDUAL = 1e-6
 
 @double_precision
 def solve(
-    posterior: Posterior, seed: int = 0, progress: bool = True, throw: bool = True, n_particles: int | None = None
+    posterior: Posterior,
+    seed: int = 0,
+    progress: bool = True,
+    throw: bool = True,
+    n_particles: int | None = None,
+    n_nodes: int | None = None,
 ) -> Theory:
     r"""Solve the mean-field theory of a posterior: kernels, codes and predictors of a wide network, without sampling it.
 
@@ -53,6 +58,7 @@ def solve(
         progress: show progress on standard error where the solution takes long.
         throw: raise if the solver does not converge; otherwise return what was reached, with `converged` false.
         n_particles: particles a layer; None picks a number. Other methods have none.
+        n_nodes: quadrature nodes a layer; None picks a number. Other methods have none.
 
     Raises:
         InputError: a posterior that the theory does not cover: a deep network whose nonlinear activation grows without bound.
@@ -71,6 +77,7 @@ def solve(
     if not isinstance(posterior, Posterior):
         raise InputError(f"posterior must be a nonlazy.Posterior, got {type(posterior).__name__}.")
     integer("seed", seed, 0)
+    nodes = N_NODES if n_nodes is None else integer("n_nodes", n_nodes, MIN_NODES)
     model = posterior.model
     if model.regime == "lazy":
         theory = _lazy(posterior)
@@ -85,7 +92,9 @@ def solve(
             )
         data = symmetric_data(posterior)
         theory = (
-            _particles(posterior, seed, progress, n_particles) if data is None else _symmetric(posterior, data, seed)
+            _particles(posterior, seed, progress, n_particles)
+            if data is None
+            else _symmetric(posterior, data, seed, nodes)
         )
     if throw and not theory.converged:
         raise ConvergenceError(" ".join(theory.notes))
@@ -126,8 +135,8 @@ def _linear(posterior: Posterior) -> Theory:
     )  # fmt: skip
 
 
-def _symmetric(posterior: Posterior, data: SymmetricData, seed: int) -> Theory:
-    solution = solve_symmetric(data, seed=seed)
+def _symmetric(posterior: Posterior, data: SymmetricData, seed: int, n_nodes: int) -> Theory:
+    solution = solve_symmetric(data, n_nodes, seed)
     outliers = solution.outliers
     scheme = _scheme(len(outliers.readout), solution.between_branches)
     notes = list(_temperature_note(posterior))

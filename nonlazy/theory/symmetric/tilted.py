@@ -26,6 +26,8 @@ PANEL = 0.5
 NODES_PER_PANEL = 6
 # Standard deviations of the narrowest Gaussian that a panel may cover.
 WIDTHS_PER_PANEL = 1.5
+# Values that the activation is compiled for.
+BATCH = 1024
 # Chunks of this many values stay in the cache.
 CHUNK = 2**17
 # Standard deviations beyond which a Gaussian is left out: its mass there is below 1e-17.
@@ -72,7 +74,14 @@ def make_grid(phi: Activation, reach: float, finest: float) -> Grid:
     nodes, weights = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
     edges = np.arange(-n_panels, n_panels) * width
     z = (edges[:, None] + width * (nodes + 1) / 2).ravel()
-    return Grid(z, np.log(np.tile(width / 2 * weights, 2 * n_panels)), np.asarray(phi(jnp.asarray(z))))
+    return Grid(z, np.log(np.tile(width / 2 * weights, 2 * n_panels)), _evaluate(phi, z))
+
+
+def _evaluate(phi: Activation, z: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
+    """phi(z), on as many values as a multiple of BATCH: JAX compiles anew for each length."""
+    padded = np.zeros(math.ceil(len(z) / BATCH) * BATCH)
+    padded[: len(z)] = z
+    return np.asarray(phi(jnp.asarray(padded)))[: len(z)]
 
 
 def tilted(
