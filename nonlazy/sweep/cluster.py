@@ -113,9 +113,10 @@ def queue_cluster(name: str, options: dict[str, Any]) -> Any:
     jobqueue = require("dask_jobqueue", "jobqueue")
     made_by = getattr(jobqueue, QUEUES[one_of("--cluster", name, QUEUES)])
     exports = [f"export {variable}={shlex.quote(value)}" for variable, value in worker_environment().items()]
+    defaults = {"cores": 1, "processes": 1, "scheduler_options": {"dashboard_address": ":0"}}
     prologue = [*exports, *options.get("job_script_prologue", ())]
     try:
-        return made_by(**{"cores": 1, "processes": 1} | options | {"job_script_prologue": prologue})
+        return made_by(**defaults | options | {"job_script_prologue": prologue})
     except (TypeError, ValueError) as error:
         raise InputError(f"--cluster-options for {name}: {error}") from error
 
@@ -135,4 +136,6 @@ def read_options(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FileError(f"--cluster-options {file} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        raise FileError(
+            f"--cluster-options {file} cannot be read: {getattr(error, 'strerror', None) or error}."
+        ) from error

@@ -165,7 +165,8 @@ def _all_codes(records: list[Record | None]) -> list[str]:
 
 def _codes(records: list[Record | None]) -> dict[str, Any]:
     """Fractions of all codes that occur anywhere; 0 where a point has others."""
-    codes, variables = _all_codes(records), {}
+    codes = _all_codes(records)
+    variables: dict[str, Any] = {}
     if sampled := [fractions for fractions in map(_sampled_codes, records) if fractions]:
         chains = max(len(values) for fractions in sampled for values in fractions.values())
         filled = np.full((len(records), chains, len(codes)), np.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +11,8 @@ from nonlazy.errors import ClusterError
 from nonlazy.sweep.computing import Result, compute, record
 from nonlazy.sweep.plan import Point, library_version
 
+# None while there is no new one, so that the caller can look at other things.
+Results = Generator[Result | None, None, None]
 Compute = Callable[[Point, str], Result]
 # Of a cluster that this process has made; a scheduler of the user's is the user's to restart.
 MAX_RESTARTS = 3
@@ -29,8 +31,8 @@ class Engine(Protocol):
 
     state: State
 
-    def results(self, points: Sequence[Point]) -> Iterator[Result | None]:
-        """Results as they arrive; None when there is none yet, so that the caller can look at other things."""
+    def results(self, points: Sequence[Point]) -> Results:
+        """Results as they arrive."""
 
 
 class Serial:
@@ -41,7 +43,7 @@ class Serial:
     def __init__(self, compute: Compute = compute) -> None:
         self._compute = compute
 
-    def results(self, points: Sequence[Point]) -> Iterator[Result | None]:
+    def results(self, points: Sequence[Point]) -> Results:
         yield None
         for point in points:
             yield self._compute(point, library_version())
@@ -57,12 +59,15 @@ class Distributed:
     """
 
     def __init__(
-        self, connect: Callable[[], AbstractContextManager[Any]], restarts: int = MAX_RESTARTS, compute: Compute = compute
+        self,
+        connect: Callable[[], AbstractContextManager[Any]],
+        restarts: int = MAX_RESTARTS,
+        compute: Compute = compute,
     ) -> None:
         self._connect, self._restarts, self._compute = connect, restarts, compute
         self.state = State(0)
 
-    def results(self, points: Sequence[Point]) -> Iterator[Result | None]:
+    def results(self, points: Sequence[Point]) -> Results:
         left = {point.key: point for point in points}
         for restarts_left in range(self._restarts, -1, -1):
             try:
@@ -76,7 +81,7 @@ class Distributed:
                 if not restarts_left:
                     raise
 
-    def _from(self, client: Any, points: Sequence[Point]) -> Iterator[Result | None]:
+    def _from(self, client: Any, points: Sequence[Point]) -> Results:
         finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         futures = {}
         for point in points:

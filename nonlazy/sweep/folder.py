@@ -1,11 +1,11 @@
 """Where a sweep keeps its results.
 
-    sweep.json           the keys of its points and the library's version; a changed sweep is refused
-    points/KEY.json      record of a finished point, written once
-    samples/KEY.nc       its draws, if they are kept
-    results.nc           all records as one labelled dataset
-    table.csv            their scalar figures, a row for each point
-    lock                 held by the sweep that writes here
+sweep.json           the keys of its points and the library's version; a changed sweep is refused
+points/KEY.json      record of a finished point, written once
+samples/KEY.nc       its draws, if they are kept
+results.nc           all records as one labelled dataset
+table.csv            their scalar figures, a row for each point
+lock                 held by the sweep that writes here
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SweepFolder:
         if not missing:
             return
         reason = (
-            f"{len(missing)} of its {len(found['points'])} points are not in this one (the same axes with more values would go on)"
+            f"{len(missing)} of its {len(found['points'])} points are not in this one (more values on its axes would go on)"
             if found.get("version") == library_version()
             else f"it was made with nonlazy {found.get('version')}, this is {library_version()}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -101,7 +102,9 @@ def make_plan(
         except NonlazyError as error:
             raise InputError(f"{name}: {point}: {error}") from error
         settings = json.loads(checked.model_dump_json(exclude={"title", "theory"}))
-        made.append(Point(number, values, _absolute(settings), chosen, keep_samples, key(settings, chosen, keep_samples)))
+        made.append(
+            Point(number, values, _absolute(settings), chosen, keep_samples, key(settings, chosen, keep_samples))
+        )
     return Plan(design, tuple(made), chosen)
 
 
@@ -197,7 +200,7 @@ class _Checker:
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
-        self._posteriors: set[tuple[str, str]] = set()
+        self._posteriors: set[tuple[str, str, float]] = set()
 
     def __call__(self, settings: dict[str, Any]) -> config.Config:
         checked = config.from_tables(settings)
@@ -227,7 +230,7 @@ def check_sampling(settings: config.SamplingConfig) -> None:
         one_of("parametrization", settings.parametrization, ("reduced", "plain"))
 
 
-def read_base(base: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+def read_base(base: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:
     """Tables of a base configuration given as such or as a file.
 
     Raises:
@@ -235,7 +238,7 @@ def read_base(base: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     """
     if isinstance(base, Mapping):
         return deepcopy(dict(base))
-    if not isinstance(base, str | Path):
+    if not isinstance(base, str | os.PathLike):
         raise InputError(f"base must be a dictionary or the path of a configuration, got {type(base).__name__}.")
     try:
         return tomllib.loads(config.read(Path(base)))

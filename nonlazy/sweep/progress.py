@@ -42,7 +42,9 @@ class SweepProgress:
         if state.dashboard != self._dashboard:
             self._dashboard = state.dashboard
             self._console.print(f"Dask's dashboard: {state.dashboard}", highlight=False, soft_wrap=True)
-        workers = f"{state.workers} worker{'' if state.workers == 1 else 's'}" if state.workers else "waiting for workers"
+        workers = (
+            f"{state.workers} worker{'' if state.workers == 1 else 's'}" if state.workers else "waiting for workers"
+        )
         self._progress.update(
             self._task, completed=finished, description=workers + (f", {failed} failed" if failed else "")
         )

@@ -14,7 +14,7 @@ from nonlazy.errors import InputError
 from nonlazy.sweep import cluster
 from nonlazy.sweep.engine import Distributed, Engine, Serial
 from nonlazy.sweep.folder import SweepFolder
-from nonlazy.sweep.plan import DEFAULT_WHAT, Plan, make_plan, read_base
+from nonlazy.sweep.plan import DEFAULT_WHAT, make_plan, read_base
 from nonlazy.sweep.running import run
 from nonlazy.validation import integer
 
@@ -38,7 +38,7 @@ def sweep(
 
     Args:
         base: configuration as nested dictionaries, or the path of a file that `nonlazy run` reads.
-        axes: what changes, by dotted name: {"model.activation": ["linear", "erf"]}, of which all combinations are computed. In a
+        axes: what changes, by dotted name, such as {"model.activation": ["linear", "erf"]}; all combinations are computed. In a
             random design also {"uniform": [low, high]} and {"log_uniform": [low, high]}, of integers between two integers.
         what: to compute at each point: "sampling", "theory", and "schemes", the coding schemes of the networks drawn last.
         out: folder that keeps each point as it is finished; a second call computes only what is missing. None keeps
@@ -105,9 +105,3 @@ def choose_engine(
         return Serial()
     cluster.require("distributed", "sweep")
     return Distributed(lambda: cluster.local_client(n_workers or cluster.cores()))
-
-
-def outcome(plan: Plan, dataset: xr.Dataset) -> str:
-    """How many points were computed and how many failed, in a sentence."""
-    failed = int((dataset.status == "failed").sum())
-    return f"{len(plan.points)} points" + (f", of which {failed} failed." if failed else ".")
