@@ -465,10 +465,11 @@ def test_slurm_job_script_protects_its_workers(monkeypatch, capsys, tmp_path):
     assert "--xla_cpu_enable_concurrency_optimized_scheduler=false" in printed
     assert "--nthreads 1" in printed
     assert not (tmp_path / "out").exists()
-    options.write_text("colour = 3")
-    status, _, err = call(monkeypatch, capsys, *arguments)
-    assert status == 2
-    assert "--cluster-options for slurm" in err
+    for text, message in (("colour = 3", "got colour"), ('queue = "short"', "must give the memory of a job")):
+        options.write_text(text)
+        status, _, err = call(monkeypatch, capsys, *arguments)
+        assert status == 2
+        assert message in err
 
 
 def test_scheduler_that_does_not_answer(monkeypatch, tmp_path):

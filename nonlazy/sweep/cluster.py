@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +109,27 @@ def queue_cluster(name: str, options: dict[str, Any]) -> Any:
     """Cluster of dask-jobqueue, one single-threaded worker a job unless the options say otherwise.
 
     Raises:
-        InputError: options that the queueing system does not know.
+        InputError: options that the queueing system does not know, or no memory.
     """
     jobqueue = require("dask_jobqueue", "jobqueue")
     made_by = getattr(jobqueue, QUEUES[one_of("--cluster", name, QUEUES)])
+    _check_options(name, options, jobqueue.core.JobQueueCluster, jobqueue.core.Job, made_by.job_cls)
     exports = [f"export {variable}={shlex.quote(value)}" for variable, value in worker_environment().items()]
-    defaults = {"cores": 1, "processes": 1, "scheduler_options": {"dashboard_address": ":0"}}
     prologue = [*exports, *options.get("job_script_prologue", ())]
+    defaults = {"cores": 1, "processes": 1, "scheduler_options": {"dashboard_address": ":0"}}
     try:
         return made_by(**defaults | options | {"job_script_prologue": prologue})
     except (TypeError, ValueError) as error:
         raise InputError(f"--cluster-options for {name}: {error}") from error
+
+
+def _check_options(name: str, options: dict[str, Any], *classes: type) -> None:
+    """What dask-jobqueue takes for this queueing system: it leaves a half-made cluster behind where it finds out late."""
+    known = {entry for cls in classes for entry in signature(cls.__init__).parameters} - {"self"}  # type: ignore[misc]
+    if unknown := sorted(options.keys() - known):
+        raise InputError(f"--cluster-options for {name} may hold {', '.join(sorted(known))}, got {unknown[0]}.")
+    if "memory" not in options:
+        raise InputError('--cluster-options must give the memory of a job, such as memory = "4 GB".')
 
 
 def job_script(name: str, options: dict[str, Any]) -> str:
