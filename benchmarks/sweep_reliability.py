@@ -245,8 +245,8 @@ def part_efficiency(text: str, folder: Path) -> dict[str, Any]:
 INTRODUCTION = """# Sweeps whose processes are killed
 
 Made by `benchmarks/sweep_reliability.py` from `benchmarks/sweep_reliability.json`. The sweep has 200 small points (linear
-networks, P = N = 24, samples and theory). It runs once on two local workers, and once on a scheduler and two workers in processes of
-their own, where workers get SIGKILL at random moments, and the scheduler does once, half-way. The command then ends with a
+networks, P = N = 24, samples and theory). It runs once on two local workers, and once on a scheduler and two workers in processes
+of their own, where workers get SIGKILL at random moments, and the scheduler does once, half-way. The command then ends with a
 message; scheduler and workers are started again, and the same command goes on.
 """
 

@@ -11,7 +11,6 @@ import numpy as np
 from nonlazy import config
 from nonlazy.announcing import announced
 from nonlazy.errors import InputError
-from nonlazy.files import write_text
 from nonlazy.sweep import cluster
 from nonlazy.sweep.cost import Estimate, estimate
 from nonlazy.sweep.design import Grid
@@ -48,9 +47,7 @@ def run_sweep(file: Path, out: Path, place: Place, seed: int | None, retry_faile
     with announced("checking the points", progress):
         plan = parse_sweep(text, str(file), seed)
     engine = choose_engine(place.n_workers, place.scheduler, place.queue, place.queue_options())
-    folder = SweepFolder(out)
-    dataset = run(plan, folder, engine, retry_failed, progress)
-    write_text(out / "sweep.toml", text)
+    dataset = run(plan, SweepFolder(out, text), engine, retry_failed, progress)
     return int((dataset.status == "failed").sum())
 
 

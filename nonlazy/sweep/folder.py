@@ -1,5 +1,6 @@
 """Where a sweep keeps its results.
 
+sweep.toml           the sweep file, if there is one
 sweep.json           the keys of its points and the library's version; a changed sweep is refused
 points/KEY.json      record of a finished point, written once
 samples/KEY.nc       its draws, if they are kept
@@ -27,10 +28,15 @@ Records = dict[str, dict[str, Any]]
 
 
 class SweepFolder:
-    """Folder of a sweep; a context that no other sweep may enter at the same time."""
+    """Folder of a sweep; a context that no other sweep may enter at the same time.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the folder.
+        text: of the sweep file, kept beside the results.
+    """
+
+    def __init__(self, path: Path, text: str = "") -> None:
+        self.path, self.text = path, text
         self.points, self.samples = path / "points", path / "samples"
         self.dataset, self.table, self.manifest = path / "results.nc", path / "table.csv", path / "sweep.json"
 
@@ -80,6 +86,8 @@ class SweepFolder:
         self.check(plan)
         text = json.dumps({"version": library_version(), "points": [point.key for point in plan.points]}, indent=1)
         write_text(self.manifest, text)
+        if self.text:
+            write_text(self.path / "sweep.toml", self.text)
 
     def records(self, plan: Plan) -> Records:
         """Records of the plan's points that are there, by key.
