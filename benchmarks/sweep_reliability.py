@@ -55,6 +55,7 @@ sampling.seed = {seeds}
 task.seed = [0, 1, 2, 3]
 """
 PORT = 18786
+POINTS_BETWEEN_KILLS = 14
 
 
 def sweep_text(n_points: int) -> str:
@@ -121,7 +122,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.stopped.wait(0.1):
-            for file in self.folder.glob("*.json"):
+            for file in self.folder.glob("[!.]*.json"):
                 identity = (file.stat().st_ino, file.stat().st_mtime_ns)
                 self.written_again += self.seen.setdefault(file.name, identity) != identity
 
@@ -138,7 +139,7 @@ def killed(text: str, out: Path, n_kills: int, rng: np.random.Generator) -> dict
         try:
             kills += [kill_a_worker(cluster, watch, process, rng) for _ in range(half)]
             if not messages:
-                wait_for_more(watch, process)
+                wait_for(watch, process, 1)
                 cluster.scheduler.send_signal(signal.SIGKILL)
             message = process.communicate(timeout=900)[1]
             messages.append({"status": process.returncode, "message": message.strip().replace(str(out.parent), "...")})
@@ -151,23 +152,22 @@ def killed(text: str, out: Path, n_kills: int, rng: np.random.Generator) -> dict
     return {
         "seconds": time.perf_counter() - began,
         "kills": sum(kills),
-        "finished when killed": [bool(kill) for kill in kills].count(False),
         "commands": messages,
         "records": len(watch.seen),
         "records written again": watch.written_again,
     }
 
 
-def wait_for_more(watch: Watch, process: subprocess.Popen[str]) -> None:
-    """Until another point has been finished."""
-    before = len(watch.seen)
-    while len(watch.seen) == before and process.poll() is None:
+def wait_for(watch: Watch, process: subprocess.Popen[str], n: int) -> None:
+    """Until n more points have been finished."""
+    enough = len(watch.seen) + n
+    while len(watch.seen) < enough and process.poll() is None:
         time.sleep(0.05)
 
 
 def kill_a_worker(cluster: Cluster, watch: Watch, process: subprocess.Popen[str], rng: np.random.Generator) -> bool:
-    """Kill a random worker at a random moment after another point has been finished; whether there was one to kill."""
-    wait_for_more(watch, process)
+    """Kill a random worker at a random moment, some points after the last kill; whether there was one to kill."""
+    wait_for(watch, process, int(rng.integers(1, POINTS_BETWEEN_KILLS)))
     time.sleep(rng.uniform(0, 2))
     workers = cluster.workers()
     if process.poll() is not None or not workers:
@@ -245,9 +245,9 @@ def part_efficiency(text: str, folder: Path) -> dict[str, Any]:
 INTRODUCTION = """# Sweeps whose processes are killed
 
 Made by `benchmarks/sweep_reliability.py` from `benchmarks/sweep_reliability.json`. The sweep has 200 small points (linear
-networks, P = N = 24, samples and theory). It runs once on two local workers, and once on a scheduler and two workers in processes
-of their own, where workers get SIGKILL at random moments, and the scheduler does once, half-way. The command then ends with a
-message; scheduler and workers are started again, and the same command goes on.
+networks, P = N = 24, samples and theory). It runs once on two local workers, and once on a scheduler and two workers in
+processes of their own, where workers get SIGKILL at random moments, and the scheduler does once, half-way. The command
+then ends with a message; scheduler and workers are started again, and the same command goes on.
 """
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -500,32 +502,69 @@ def test_results_do_not_depend_on_the_number_of_workers():
     assert without_costs(found[0]).identical(without_costs(found[1]))
 
 
-def sleepy(point, made_by):
-    time.sleep(0.5)
-    return stub(point, made_by)._replace(samples=None)
+def fragile(folder, point, made_by):
+    """A point whose worker is killed: of width 5 always, of even width at the first attempt."""
+    width, marker = point.settings["model"]["width"], folder / point.key
+    if width == 5 or (width % 2 == 0 and not marker.exists()):
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return stub(point, made_by)
 
 
 @pytest.mark.slow
-def test_lost_local_scheduler_is_started_again(tmp_path):
+def test_points_whose_workers_die_are_computed_again_and_at_last_fail(tmp_path):
     pytest.importorskip("distributed")
-    clients = []
+    engine = Distributed(partial(cluster.local_client, 2), compute=partial(fragile, tmp_path))
+    points = make_plan(BASE, {"model.width": [4, 5, 6, 7, 9, 11]}).points
+    records = [result.record for result in engine.results(points) if result is not None]
+    assert sorted(record["key"] for record in records) == sorted(point.key for point in points)
+    failed = {record["values"]["model.width"]: record["error"] for record in records if record["status"] != "ok"}
+    assert failed == {5: "the workers that computed this point died again and again: killed, or out of memory."}
+
+
+def sleepy(point, made_by):
+    time.sleep(0.5)
+    return stub(point, made_by)
+
+
+@pytest.mark.slow
+def test_lost_local_scheduler_is_started_again():
+    distributed = pytest.importorskip("distributed")
+    connected, seen = [], []
 
     def connect():
-        local = cluster.local_client(1)
-        clients.append(local)
-        return local
+        connected.append(True)
+        return cluster.local_client(1)
 
-    engine = Distributed(connect, compute=sleepy)
-    plan, seen = make_plan(BASE, {"model.width": [4, 6, 7, 8, 9, 10, 11, 12]}), []
-    with SweepFolder(tmp_path):
-        for result in engine.results(plan.points):
-            if result is None:
-                continue
+    points = make_plan(BASE, {"model.width": [4, 6, 7, 8, 9, 10]}).points
+    for result in Distributed(connect, compute=sleepy).results(points):
+        if result is not None:
             seen.append(result.record["key"])
             if len(seen) == 2:
-                from distributed import get_client
-
-                client = get_client()
+                client = distributed.get_client()
                 client.sync(client.cluster.scheduler.close)
-    assert sorted(seen) == sorted(point.key for point in plan.points)
-    assert len(clients) == 2
+    assert sorted(seen) == sorted(point.key for point in points)
+    assert len(connected) == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_folder_to_go_on_from_and_no_process(tmp_path):
+    """SIGINT to all processes, as a terminal sends it."""
+    psutil = pytest.importorskip("psutil")
+    file, out = tmp_path / "sweep.toml", tmp_path / "out"
+    file.write_text(FILE.replace("[4, 6]", str(list(range(4, 200)))))
+    command = [sys.executable, "-m", "nonlazy", "sweep", str(file), "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not list((out / "points").glob("[!.]*")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    err = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    last = err.strip().splitlines()[-1]
+    assert last == f"Interrupted; finished points are kept. Go on with: {shlex.join(['nonlazy', *command[3:]])}"
+    assert not any(child.is_running() and child.status() != "zombie" for child in children)
+    finished = len(list((out / "points").glob("[!.]*")))
+    with xr.open_dataset(out / "results.nc") as dataset:
+        assert int((dataset.status == "ok").sum()) == finished

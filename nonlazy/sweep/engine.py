@@ -101,10 +101,16 @@ class Distributed:
 
 
 def _state(client: Any) -> State:
-    if client.status not in ("running", "connecting"):
+    if client.status not in ("running", "connecting") or _closed_here(client):
         raise _lost()
     workers = client.scheduler_info(n_workers=-1)["workers"]
     return State(len(workers), client.dashboard_link or "")
+
+
+def _closed_here(client: Any) -> bool:
+    """Whether the scheduler lives in this process and has ended: the client itself would try to reconnect for a while."""
+    scheduler = getattr(client.cluster, "scheduler", None)
+    return scheduler is not None and scheduler.status.name in ("closing", "closed", "failed")
 
 
 def _lost() -> ClusterError:
