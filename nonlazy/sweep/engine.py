@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+from asyncio import CancelledError as AsyncCancelled
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError as Cancelled
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -95,6 +97,9 @@ class Distributed:
             except queue.Empty:
                 yield None
                 continue
+            if future.status in ("pending", "lost"):  # with the worker that held the result: it is computed again
+                future.add_done_callback(finished.put)
+                continue
             point, _ = futures.pop(future.key)
             yield _result(future, point)
             future.release()
@@ -118,14 +123,14 @@ def _lost() -> ClusterError:
 
 
 def _result(future: Any, point: Point) -> Result:
-    """Result of a finished future; a point whose workers died again and again has failed."""
-    if future.status == "finished":
+    """Result of a finished future, waited for if its worker dies meanwhile; a point whose workers die repeatedly has failed."""
+    try:
         return future.result()
-    if future.status == "error":
-        error = future.exception()
+    except (AsyncCancelled, Cancelled, OSError) as error:
+        raise _lost() from error
+    except Exception as error:
         cost = {"wall_time": None, "peak_memory": None, "worker": ""}
         return Result(record(point, {"status": "failed", "error": _describe(error)}, cost))
-    raise _lost()
 
 
 def _describe(error: BaseException) -> str:
