@@ -142,7 +142,9 @@ def killed(text: str, out: Path, n_kills: int, rng: np.random.Generator) -> dict
                 wait_for(watch, process, 1)
                 cluster.scheduler.send_signal(signal.SIGKILL)
             message = process.communicate(timeout=900)[1]
-            messages.append({"status": process.returncode, "message": message.strip().replace(str(out.parent), "...")})
+            messages.append(
+                {"status": process.returncode, "message": message.strip().replace(str(out.parent) + "/", "")}
+            )
         finally:
             process.kill()
             cluster.close()

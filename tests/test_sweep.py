@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -529,22 +530,23 @@ def sleepy(point, made_by):
 
 @pytest.mark.slow
 def test_lost_local_scheduler_is_started_again():
-    distributed = pytest.importorskip("distributed")
-    connected, seen = [], []
+    pytest.importorskip("distributed")
+    clients, seen = [], []
 
+    @contextmanager
     def connect():
-        connected.append(True)
-        return cluster.local_client(1)
+        with cluster.local_client(1) as client:
+            clients.append(client)
+            yield client
 
     points = make_plan(BASE, {"model.width": [4, 6, 7, 8, 9, 10]}).points
     for result in Distributed(connect, compute=sleepy).results(points):
         if result is not None:
             seen.append(result.record["key"])
             if len(seen) == 2:
-                client = distributed.get_client()
-                client.sync(client.cluster.scheduler.close)
+                clients[0].sync(clients[0].cluster.scheduler.close)
     assert sorted(seen) == sorted(point.key for point in points)
-    assert len(connected) == 2
+    assert len(clients) == 2
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import shlex
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -31,6 +31,8 @@ QUEUES = {
 # that dies is suspected of having killed it.
 CONFIGURATION = {"distributed.scheduler.worker-saturation": 1.0, "distributed.scheduler.work-stealing": False}
 SECONDS_TO_CONNECT = 20
+# xarray asks the default client for a lock when it writes a file: the dataset must not depend on a scheduler that may be lost.
+NOT_DEFAULT = {"set_as_default": False}
 
 
 def require(module: str, extra: str) -> Any:
@@ -53,11 +55,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _quiet() -> AbstractContextManager[Any]:
+    """Context without Dask's log on standard error: what matters of it becomes an error or part of a record."""
+    return require("distributed.utils", "sweep").silence_logging_cmgr(logging.CRITICAL)
+
+
 @contextmanager
 def local_client(n_workers: int) -> Iterator[Any]:
     """Client of a scheduler in this process with workers of one thread beside it; they share compiled programs."""
     dask, distributed = require("dask", "sweep"), require("distributed", "sweep")
     with ExitStack() as stack:
+        stack.enter_context(_quiet())
         programs = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         stack.enter_context(dask.config.set(CONFIGURATION))
         cluster = distributed.LocalCluster(
@@ -70,7 +78,7 @@ def local_client(n_workers: int) -> Iterator[Any]:
             env=worker_environment() | _cache(programs),
         )
         stack.enter_context(cluster)
-        yield stack.enter_context(distributed.Client(cluster))
+        yield stack.enter_context(distributed.Client(cluster, **NOT_DEFAULT))
 
 
 def _cache(folder: str) -> dict[str, str]:
@@ -87,21 +95,22 @@ def client_at(address: str) -> Iterator[Any]:
         ClusterError: nothing answers at the address.
     """
     distributed = require("distributed", "sweep")
-    try:
-        client = distributed.Client(address, timeout=SECONDS_TO_CONNECT)
-    except (OSError, ValueError) as error:
-        raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error
-    with client:
-        yield client
+    with _quiet():
+        try:
+            client = distributed.Client(address, timeout=SECONDS_TO_CONNECT, **NOT_DEFAULT)
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error
+        with client:
+            yield client
 
 
 @contextmanager
 def queue_client(name: str, options: dict[str, Any], n_workers: int) -> Iterator[Any]:
     """Client of a scheduler in this process whose workers are jobs of a queueing system."""
     dask, distributed = require("dask", "sweep"), require("distributed", "sweep")
-    with dask.config.set(CONFIGURATION), queue_cluster(name, options) as cluster:
+    with _quiet(), dask.config.set(CONFIGURATION), queue_cluster(name, options) as cluster:
         cluster.scale(n_workers)
-        with distributed.Client(cluster) as client:
+        with distributed.Client(cluster, **NOT_DEFAULT) as client:
             yield client
 
 
