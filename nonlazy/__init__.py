@@ -14,6 +14,7 @@ from nonlazy.analysis import activity_autocorrelation, drift, generalization, ge
 from nonlazy.codes import code_fractions
 from nonlazy.errors import (
     CheckpointError,
+    ClusterError,
     ConvergenceError,
     DataWarning,
     FileError,
@@ -35,10 +36,12 @@ from nonlazy.representation import (
     kernel_geometry,
 )
 from nonlazy.sampling import Diagnostics, diagnose, sample
+from nonlazy.sweep import sweep
 from nonlazy.theory import Theory, solve
 
 __all__ = [
     "CheckpointError",
+    "ClusterError",
     "CodingScheme",
     "ConvergenceError",
     "DataWarning",
@@ -70,5 +73,6 @@ __all__ = [
     "sample",
     "save",
     "solve",
+    "sweep",
     "tasks",
 ]

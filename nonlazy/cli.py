@@ -22,6 +22,9 @@ from nonlazy.pipeline import run as run_pipeline
 from nonlazy.reproduce import ENTRIES, chosen, claim_line, summary_line
 from nonlazy.reproduce import reproduce as run_reproduce
 from nonlazy.sampling import METHODS, diagnose
+from nonlazy.sweep.cluster import QUEUES
+from nonlazy.sweep.command import Place, run_sweep, show_plan
+from nonlazy.sweep.folder import SweepFolder
 from nonlazy.validation import one_of
 
 Result = TypeVar("Result")
@@ -138,8 +141,7 @@ def codes(
     """
     folder = CodesFolder(out)
     options = {"--labels": labels, "--activations": activations, "--inputs": inputs, "--out": out, "--seed": seed}
-    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
-    again = shlex.join(["nonlazy", "codes", str(file), *words])
+    again = _command("codes", file, options)
     readings = _interruptible(
         lambda: run_codes(file, activations, labels, inputs, seed, folder, not quiet, again),
         again,
@@ -149,6 +151,61 @@ def codes(
         for reading in readings:
             _say(f"{reading.name}: {reading.scheme}")
         _say("Wrote " + ", ".join(map(str, (folder.summary, folder.neurons, folder.report, folder.figures))))
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="Configuration with a table of axes.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to; a second call computes what is missing.")] = Path(
+        "sweep"
+    ),
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes, one for each core by default; 0 computes in this process.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler to use in place of processes here.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Workers are jobs of a queueing system: {', '.join(QUEUES)}.")
+    ] = None,
+    cluster_options: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Options of its jobs, as dask-jobqueue names them.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute points that failed again.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the points, and an estimate of time and memory.")
+    ] = False,
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """Sample and solve the theory at many configurations, on all cores or a cluster.
+
+    Writes results.nc, table.csv and points/ to the folder given by --out.
+    """
+    place = Place(workers, scheduler, cluster, cluster_options)
+    if dry_run:
+        show_plan(file, out, place, seed, retry_failed, not quiet, _say)
+        return
+    options = {"--out": out, "--workers": workers, "--scheduler": scheduler, "--cluster": cluster}
+    options |= {"--cluster-options": cluster_options, "--seed": seed}
+    again = _command("sweep", file, options)
+    failed = _interruptible(
+        lambda: run_sweep(file, out, place, seed, retry_failed, not quiet), again, "finished points are kept. Go on"
+    )
+    folder = SweepFolder(out)
+    if not quiet:
+        _say("Wrote " + ", ".join(map(str, (folder.dataset, folder.table, folder.points))))
+    if failed:
+        print(
+            f"{failed} points failed, see {folder.table}. Try them again with: {again} --retry-failed", file=sys.stderr
+        )
+        raise typer.Exit(1)
+
+
+def _command(name: str, file: Path, options: dict[str, Any]) -> str:
+    """The command line with the options that were given."""
+    words = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+    return shlex.join(["nonlazy", name, str(file), *words])
 
 
 @app.command()

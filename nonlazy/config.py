@@ -136,11 +136,23 @@ def parse(text: str, name: str) -> Config:
         InputError: text that is no TOML, entries that are missing, unknown or of another type.
     """
     try:
-        return Config(**tomllib.loads(text))
+        return from_tables(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{name} is no valid TOML: {reason(error)}.") from None
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def from_tables(tables: dict[str, Any]) -> Config:
+    """A configuration from nested dictionaries.
+
+    Raises:
+        InputError: entries that are missing, unknown or of another type.
+    """
+    try:
+        return Config(**tables)
     except ValidationError as error:
-        raise InputError(f"{name}: {_sentence(error)}") from None
+        raise InputError(_sentence(error)) from None
 
 
 def read(path: Path) -> str:

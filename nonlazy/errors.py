@@ -19,6 +19,10 @@ class CheckpointError(NonlazyError):
     """A checkpoint that is damaged or belongs to another run."""
 
 
+class ClusterError(NonlazyError):
+    """Processes that compute a sweep cannot be reached, or were lost; what they had finished is kept."""
+
+
 class ConvergenceError(NonlazyError):
     """A solver that stopped short of its tolerance; there is no result."""
 

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 import nonlazy as nl
 from nonlazy import cli, config, plot, tasks
+from nonlazy.sweep.plan import parse_sweep
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -59,11 +60,15 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", pages_with("toml"))
 def test_toml_of_a_page_parses(page):
     for block in blocks(page, "toml"):
-        config.parse(block, page.name)
+        (parse_sweep if "[sweep]" in block else config.parse)(block, page.name)
+
+
+def test_example_sweep_parses():
+    assert len(parse_sweep((ROOT / "examples" / "sweep.toml").read_text(encoding="utf-8"), "sweep.toml").points) == 8
 
 
 def test_example_configurations_parse_and_load():
-    for file in (ROOT / "examples").glob("*.toml"):
+    for file in set((ROOT / "examples").glob("*.toml")) - {ROOT / "examples" / "sweep.toml"}:
         assert config.parse(file.read_text(encoding="utf-8"), file.name).posterior().task.n_inputs > 0
 
 
