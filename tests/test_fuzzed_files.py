@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from fuzzed_files import damaged, readers, try_to_read
 
-NAMES = list(readers(None))
+NAMES = list(readers())
 
 
 @pytest.mark.parametrize("n", [100, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
-def test_damaged_files(request, tmp_path, name, n):
-    reader = readers(request.getfixturevalue("tree") if "run" in name else None)[name]
+def test_damaged_files(tmp_path, name, n):
+    reader = readers()[name]
     path = tmp_path / reader.file
     reader.write(path)
     whole = path.read_bytes()

@@ -78,6 +78,8 @@ class Checkpoint:
             found = json.loads(file.read_text())
         except (OSError, ValueError, RecursionError) as error:
             raise self._damaged(file) from error
+        if not isinstance(found, dict):
+            raise self._damaged(file)
         different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
         if different:
             raise CheckpointError(
