@@ -19,6 +19,8 @@ Result = TypeVar("Result")
 # over batched Cholesky factors (seen with jax 0.10.2). Passing the option to each compilation protects every entry point
 # and leaves XLA_FLAGS alone.
 COMPILER_OPTIONS = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
+# For what runs once: compiling random numbers with all optimizations takes seconds, which they never save.
+OPTIONS_FOR_ONE_CALL = COMPILER_OPTIONS | {"xla_backend_optimization_level": 1}
 
 
 def double_precision(function: Callable[Params, Result]) -> Callable[Params, Result]:

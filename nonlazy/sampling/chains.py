@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from nonlazy.compilation import COMPILER_OPTIONS
+from nonlazy.compilation import COMPILER_OPTIONS, OPTIONS_FOR_ONE_CALL
 from nonlazy.errors import InputError
 from nonlazy.posterior import Network, Position
 from nonlazy.sampling import adaptation
@@ -61,9 +61,9 @@ class Sampler(NamedTuple):
 
     def prior_positions(self) -> Position:
         """Independent draws from the prior, one for each chain."""
-        keys = jax.random.split(jax.random.fold_in(self.key, 0), len(self.density.shapes))
-        shapes = [(self.schedule.chains, *shape) for shape in self.density.shapes]
-        return tuple(jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
+        return _standard_normal(
+            jax.random.fold_in(self.key, 0), tuple((self.schedule.chains, *shape) for shape in self.density.shapes)
+        )
 
     def start(self, positions: Position) -> Chains:
         """The chains at their first positions."""
@@ -112,6 +112,12 @@ class Sampler(NamedTuple):
         return draw_networks(self.density, keys, chains.chains.position)
 
 
+@partial(jax.jit, static_argnames="shapes", compiler_options=OPTIONS_FOR_ONE_CALL)
+def _standard_normal(key: Array, shapes: tuple[tuple[int, ...], ...]) -> Position:
+    keys = jax.random.split(key, len(shapes))
+    return tuple(jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
+
+
 @partial(jax.jit, compiler_options=COMPILER_OPTIONS)
 def _log_densities(density: NetworkDensity, positions: Position) -> tuple[Float[Array, " chains"], Position]:
     """Log density and its gradient at the position of each chain."""
@@ -123,7 +129,7 @@ def _start(density: NetworkDensity, keys: Array, positions: Position, *, method:
     return jax.vmap(lambda key, position: method.start(key, density, position))(keys, positions)
 
 
-@partial(jax.jit, compiler_options=COMPILER_OPTIONS)
+@partial(jax.jit, compiler_options=OPTIONS_FOR_ONE_CALL)
 def draw_networks(density: NetworkDensity, keys: Array, positions: Position) -> Network:
     """A network of each chain at these positions."""
     return jax.vmap(density.network)(keys, positions)
