@@ -39,11 +39,22 @@ def blocks(page: Path, language: str) -> list[str]:
     return ["\n" * text[: match.start(1)].count("\n") + match[1] for match in found]
 
 
-def pages_with(language: str) -> list:
-    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if blocks(page, language)]
+# They sample several networks.
+SLOW = {"drift.md", "overview.md", "mlp_optax.py"}
 
 
-@pytest.mark.parametrize("page", pages_with("python"))
+def cases(files: list[Path]) -> list:
+    return [
+        pytest.param(file, id=str(file.relative_to(ROOT)), marks=pytest.mark.slow if file.name in SLOW else ())
+        for file in files
+    ]
+
+
+def pages_with(language: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page, language)]
+
+
+@pytest.mark.parametrize("page", cases(pages_with("python")))
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     """In one namespace and an empty folder; small networks with few draws may warn."""
     monkeypatch.chdir(tmp_path)
@@ -57,7 +68,7 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     plt.close("all")
 
 
-@pytest.mark.parametrize("page", pages_with("toml"))
+@pytest.mark.parametrize("page", pages_with("toml"), ids=lambda page: page.name)
 def test_toml_of_a_page_parses(page):
     for block in blocks(page, "toml"):
         (parse_sweep if "[sweep]" in block else config.parse)(block, page.name)
@@ -93,7 +104,7 @@ def test_commented_tables_of_the_example_configuration_parse():
 NEEDS = {"mlp_pytorch.py": "torch"}
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", cases(sorted((ROOT / "examples").glob("*.py"))))
 def test_example_scripts_run(script, tmp_path):
     if script.name in NEEDS:
         pytest.importorskip(NEEDS[script.name], reason=f"{script.name} needs a library that is not installed")

@@ -66,6 +66,7 @@ def test_all_weights_move_unless_told_otherwise(given):
     assert choose_method("mala", given)[1] == (given or "reduced")
 
 
+@pytest.mark.slow
 def test_all_weights_start_from_theory():
     """Networks that fit the targets, with the activities that the theory draws."""
     posterior = nl.Posterior(nl.Model(width=40), nl.tasks.orthogonal(20), temperature=1e-4)

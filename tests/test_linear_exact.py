@@ -137,7 +137,7 @@ def one_output(depth, regime="nonlazy", temperature=1e-3):
 
 
 def test_hmc():
-    net = one_output(2)
+    net = one_output(1)
     compare(run(net, LABELS, warmup=400, draws=1500), net, LABELS, by_quadrature(net))
 
 

@@ -36,6 +36,7 @@ def run(program: str, folder, seconds: float) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_many_chains_do_not_hang(tmp_path):
     """Loops over batches of Cholesky factors can deadlock with XLA's concurrency-optimized scheduler on few cores."""
     assert run(MANY_CHAINS, tmp_path, 300) == "20\n"

@@ -13,6 +13,7 @@ import time
 import tomllib
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from nonlazy.sweep import cluster, command, cost
 from nonlazy.sweep.computing import Result, compute, record
 from nonlazy.sweep.dataset import short_names
 from nonlazy.sweep.design import make_design
-from nonlazy.sweep.engine import Distributed, Serial
+from nonlazy.sweep.engine import Distributed, Serial, _state
 from nonlazy.sweep.folder import SweepFolder
 from nonlazy.sweep.memory import PeakMemory
 from nonlazy.sweep.plan import library_version, make_plan, parse_sweep
@@ -437,6 +438,14 @@ def _estimate(points, timing):
     return cost.Estimate([timing.theory for _ in points], [timing.memory for _ in points], 2 * timing.compiling, 2, 2)
 
 
+def test_costs_are_measured_in_another_process():
+    plan = make_plan(BASE | {"sampling": {"chains": 1}}, {"sampling.seed": [0, 1]}, ["theory"])
+    measured = cost.estimate(plan, plan.points)
+    assert (measured.measured, measured.sizes) == (1, 1)
+    assert measured.seconds[0] == measured.seconds[1] > 0
+    assert measured.memory[0] > 2**24
+
+
 def test_costs_scale_with_transitions_and_operations():
     plan = make_plan(BASE, {"sampling.draws": [10, 1000], "task.n_inputs": [12, 120]}, ["sampling"])
     small, large = plan.points[0], plan.points[3]
@@ -473,6 +482,13 @@ def test_slurm_job_script_protects_its_workers(monkeypatch, capsys, tmp_path):
         status, _, err = call(monkeypatch, capsys, *arguments)
         assert status == 2
         assert message in err
+
+
+def test_scheduler_that_is_lost_between_two_looks():
+    """A client that has not noticed yet gets a description without workers."""
+    client = SimpleNamespace(status="running", cluster=None, scheduler_info=lambda n_workers: {})
+    with pytest.raises(nl.ClusterError, match="the scheduler of the sweep was lost"):
+        _state(client)
 
 
 def test_scheduler_that_does_not_answer(monkeypatch, tmp_path):

@@ -174,7 +174,7 @@ def distance_to_leading_order(name, n_inputs):
     return np.concatenate(differences)
 
 
-@pytest.mark.parametrize("name", ["erf", "relu"])
+@pytest.mark.parametrize("name", ["erf", pytest.param("relu", marks=pytest.mark.slow)])
 def test_distance_to_the_leading_order_falls_like_one_over_p(name):
     one, four = (np.abs(distance_to_leading_order(name, n)).max() for n in (100, 400))
     print(one, four)
@@ -232,6 +232,7 @@ def test_any_problem_is_solved(problem):
     assert np.all(solution.saddle.dual.strengths * (1 - rays.growth) < 1e-8)
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=3)
 @given(PROBLEMS, st.integers(0, 10))
 def test_exchanging_classes_exchanges_everything(problem, seed):
@@ -251,7 +252,7 @@ def test_exchanging_classes_exchanges_everything(problem, seed):
             assert fractions[code] == pytest.approx(branch.probability, abs=0.01)
 
 
-@pytest.mark.parametrize("activation", ["erf", "relu"])
+@pytest.mark.parametrize("activation", ["erf", pytest.param("relu", marks=pytest.mark.slow)])
 def test_rotating_the_outputs_leaves_kernels_and_free_energy(activation):
     rotation = ortho_group(3, seed=1).rvs()
     one, other = (nl.solve(problem_of((20, 10, 10), activation, 1.0, 1.0, 1e-3, y)) for y in (np.eye(3), rotation))

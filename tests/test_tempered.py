@@ -67,7 +67,7 @@ def scores(mean, error, reference, reference_error):
     return {f"kernel {i},{j}": z[i, j] for i in range(len(z)) for j in range(i + 1)}
 
 
-@pytest.mark.parametrize("activation", ["erf", "tanh"])
+@pytest.mark.parametrize("activation", ["erf", pytest.param("tanh", marks=pytest.mark.slow)])
 def test_weighted_proposals_follow_the_theory(activation):
     with jax.enable_x64(True):
         solution = solve_symmetric(symmetric_data(posterior(activation, 24, 50, 2e-5, (0.5, 0.25, 0.25))))
@@ -100,7 +100,7 @@ def test_a_neuron_that_cannot_be_proposed_is_not_replaced():
     np.testing.assert_array_equal(moved, [True, False, True])
 
 
-@pytest.mark.parametrize("hotter", [1.0, 20.0])
+@pytest.mark.parametrize("hotter", [1.0, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_replacement_alone_samples_each_rung(hotter):
     with jax.enable_x64(True):
         path = path_of(posterior())
@@ -203,10 +203,10 @@ def test_draws_do_not_depend_on_how_the_run_is_cut(tmp_path, monkeypatch):
 def test_rungs_are_spaced_by_their_rejections():
     with jax.enable_x64(True):
         path = path_of(posterior())
-        ladder = _start(
-            jax.random.key(0), path._replace(temperatures=jnp.geomspace(0.05, 5.0, 5)), (jnp.zeros((4, 3)),)
-        )
-        ladder = ladder._replace(rejections=jnp.array([3.0, 1.0, 1.0, 1.0]), transitions=jnp.asarray(10))
+        temperatures = jnp.geomspace(0.05, 5.0, 5)
+        shapes = jax.eval_shape(_start, jax.random.key(0), path._replace(temperatures=temperatures), (jnp.zeros((4, 3)),))
+        ladder = jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), shapes)
+        ladder = ladder._replace(temperatures=temperatures, rejections=jnp.array([3.0, 1.0, 1.0, 1.0]), transitions=jnp.asarray(10))
         spaced = _tune(ladder, jnp.asarray(20), jnp.asarray(100))
         untouched = _tune(ladder, jnp.asarray(21), jnp.asarray(100))
     before, after = np.asarray(ladder.temperatures), np.asarray(spaced.temperatures)

@@ -78,7 +78,6 @@ def test_reference_converged():
     "case",
     [
         ("relu", "nonlazy", 1, 6),
-        ("swish", "nonlazy", 1, 6),
         ("tanh", "nonlazy", 2, 6),
     ],
     ids=lambda case: case_name(*case),

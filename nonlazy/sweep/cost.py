@@ -66,7 +66,7 @@ def estimate(plan: Plan, points: Sequence[Point], announce: Callable[[str], Any]
     chosen = order if len(order) <= MAX_MEASURED else [order[i] for i in _spread(len(order), MAX_MEASURED)]
     context = multiprocessing.get_context("spawn")
     timings = {}
-    with ProcessPoolExecutor(1, context, os.environ.update, (worker_environment(),)) as pool:
+    with ProcessPoolExecutor(1, context, _set_environment, (worker_environment(),)) as pool:
         for number, name in enumerate(chosen, 1):
             announce(f"timing size {number} of {len(chosen)}")
             timings[name] = pool.submit(measure, sizes[name]).result()
@@ -79,6 +79,10 @@ def estimate(plan: Plan, points: Sequence[Point], announce: Callable[[str], Any]
         len(chosen),
         len(sizes),
     )
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    os.environ.update(variables)
 
 
 def _spread(n: int, k: int) -> list[int]:

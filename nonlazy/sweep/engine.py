@@ -108,8 +108,10 @@ class Distributed:
 def _state(client: Any) -> State:
     if client.status not in ("running", "connecting") or _closed_here(client):
         raise _lost()
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return State(len(workers), client.dashboard_link or "")
+    scheduler = client.scheduler_info(n_workers=-1)
+    if "workers" not in scheduler:  # what a client that has just lost its scheduler gets
+        raise _lost()
+    return State(len(scheduler["workers"]), client.dashboard_link or "")
 
 
 def _closed_here(client: Any) -> bool:
