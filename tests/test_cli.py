@@ -85,6 +85,7 @@ def test_run_writes_what_it_says(monkeypatch, capsys, config_file, tmp_path):
     assert layer["chains"][0]["reason"] in report
 
 
+@pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
 def test_seed_and_quiet(monkeypatch, capsys, config_file, tmp_path):
     out, settings = tmp_path / "out", config.parse(CONFIG, "config.toml")
     status, printed, err = call(monkeypatch, capsys, "run", config_file, "--out", out, "--seed", 5, "--quiet")

@@ -128,7 +128,7 @@ def test_replacement_alone_samples_each_rung(hotter):
 @pytest.mark.parametrize("activation", ["erf", pytest.param("relu", marks=pytest.mark.slow)])
 def test_tiny_networks(activation):
     tiny = posterior(activation, temperature=0.15)
-    tree = nl.sample(tiny, chains=8, warmup=300, draws=1000, method="tempered", progress=False, keep=("kernels",))
+    tree = nl.sample(tiny, chains=4, warmup=200, draws=600, method="tempered", progress=False, keep=("kernels",))
     kernels = tree["posterior"]["kernels"].values[:, :, 0]
     with jax.enable_x64(True):
         path = path_of(tiny)
@@ -203,10 +203,11 @@ def test_draws_do_not_depend_on_how_the_run_is_cut(tmp_path, monkeypatch):
 def test_rungs_are_spaced_by_their_rejections():
     with jax.enable_x64(True):
         path = path_of(posterior())
-        temperatures = jnp.geomspace(0.05, 5.0, 5)
-        shapes = jax.eval_shape(_start, jax.random.key(0), path._replace(temperatures=temperatures), (jnp.zeros((4, 3)),))
+        path = path._replace(temperatures=jnp.geomspace(0.05, 5.0, 5))
+        shapes = jax.eval_shape(_start, jax.random.key(0), path, (jnp.zeros((4, 3)),))
         ladder = jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), shapes)
-        ladder = ladder._replace(temperatures=temperatures, rejections=jnp.array([3.0, 1.0, 1.0, 1.0]), transitions=jnp.asarray(10))
+        rejections, transitions = jnp.array([3.0, 1.0, 1.0, 1.0]), jnp.asarray(10)
+        ladder = ladder._replace(temperatures=path.temperatures, rejections=rejections, transitions=transitions)
         spaced = _tune(ladder, jnp.asarray(20), jnp.asarray(100))
         untouched = _tune(ladder, jnp.asarray(21), jnp.asarray(100))
     before, after = np.asarray(ladder.temperatures), np.asarray(spaced.temperatures)
