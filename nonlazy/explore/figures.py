@@ -17,14 +17,13 @@ def kernels(prediction: Prediction, sampled: Sampled | None) -> Figure:
     task, values = prediction.theory.posterior.task, prediction.theory.kernels[0]
     with plot.style():
         figure, ((ax, *others),) = plot.subplots(1, 3 if sampled else 1, WIDTH, HEIGHT)
-        plot.kernel(values, task.labels, task.class_names, ax).set_title("kernel, theory")
-        if sampled:
-            mean = sampled.tree["posterior_mean"]["kernel"].mean("chain").values[0]
+        mean = sampled.tree["posterior_mean"]["kernel"].mean("chain").values[0] if sampled else None
+        plot.kernel(values, task.labels, task.class_names, ax, mean).set_title("kernel, theory")
+        if sampled and mean is not None:
             plot.kernel(mean, task.labels, task.class_names, others[0], values).set_title("kernel, sampled")
             rows = sampled.comparison
             theory, means, errors = np.nan_to_num([(row.theory, row.mean, row.mcse) for row in rows]).T
             plot.compare(theory, means, errors, [row.name for row in rows], others[1]).set_title("blocks of the kernel")
-            others[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
 
 

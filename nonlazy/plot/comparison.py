@@ -27,5 +27,5 @@ def compare(
     ax.set_xticks(places, names, rotation=45 if len(names) > 6 else 0)
     ax.set(ylabel="kernel block mean", ylim=(min(0, *np.asarray(mean), *np.asarray(theory)), None))
     ax.margins(y=0.15)
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

@@ -17,27 +17,28 @@ def kernel(
     labels: Int[ArrayLike, " P"],
     names: Sequence[str],
     ax: Axes,
-    scale_of: Float[ArrayLike, "P P"] | None = None,
+    beside: Float[ArrayLike, "P P"] | None = None,
 ) -> Axes:
     """Heat map of a kernel whose inputs are sorted by class, with lines between the classes.
 
-    The colour scale leaves the diagonal out, which would hide the class blocks; `scale_of` is another kernel to take it from,
-    so that the two can be compared.
+    The colour scale leaves the diagonal out, which would hide the class blocks; `beside` is another kernel that it covers too,
+    so that pictures of the two can be compared.
     """
     values, labels = np.asarray(values), np.asarray(labels)
-    shown = values if scale_of is None else np.asarray(scale_of)
-    off_diagonal = shown[~np.eye(len(shown), dtype=bool)] if len(shown) > 1 else shown.ravel()
-    image = ax.imshow(
-        values,
-        cmap=SEQUENTIAL,
-        vmin=np.quantile(off_diagonal, 0.005),
-        vmax=np.quantile(off_diagonal, 0.995),
-        interpolation="nearest",
-    )
+    ranges = [_range(np.asarray(shown)) for shown in (values, beside) if shown is not None]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    image = ax.imshow(values, cmap=SEQUENTIAL, vmin=low, vmax=high, interpolation="nearest")
     mark_classes(labels, names, ax, both=True)
     ax.figure.colorbar(image, ax=ax, shrink=0.8, extend="max")
     ax.set(xlabel="input, by class", ylabel="input, by class")
     return ax
+
+
+def _range(values: Float[np.ndarray, "P P"]) -> tuple[float, float]:
+    """Of nearly all entries beside the diagonal."""
+    off_diagonal = values[~np.eye(len(values), dtype=bool)] if len(values) > 1 else values.ravel()
+    low, high = np.quantile(off_diagonal, [0.005, 0.995])
+    return float(low), float(high)
 
 
 def mark_classes(labels: Int[np.ndarray, " P"], names: Sequence[str], ax: Axes, both: bool) -> None:

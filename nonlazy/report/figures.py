@@ -101,13 +101,15 @@ def activities(view: View) -> Picture:
 
 def kernels(view: View) -> Picture:
     mean = view.tree["posterior_mean"]["kernel"].mean("chain").values[:, view.order][:, :, view.order]
-    rows = [("", mean)]
+    rows = [("", mean, mean)]
     if view.theory is not None:
-        rows = [("sampled, ", mean), ("theory, ", view.theory.kernels[:, view.order][:, :, view.order])]
+        theory = view.theory.kernels[:, view.order][:, :, view.order]
+        rows = [("sampled, ", mean, theory), ("theory, ", theory, mean)]
     figure, axes = plot.subplots(len(rows), view.depth, 3.4, 3.0)
-    for (source, values), row in zip(rows, axes, strict=True):
+    for (source, values, beside), row in zip(rows, axes, strict=True):
         for layer, ax in enumerate(row):
-            plot.kernel(values[layer], view.labels, view.names, ax, mean[layer]).set_title(f"{source}layer {layer + 1}")
+            title = f"{source}layer {layer + 1}"
+            plot.kernel(values[layer], view.labels, view.names, ax, beside[layer]).set_title(title)
     caption = "Kernel of each layer, averaged over draws and chains; the diagonal lies outside the colour scale."
     if view.theory is not None:
         caption += " Below, the kernels that the theory of wide networks predicts."

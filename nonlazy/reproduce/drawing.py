@@ -55,13 +55,13 @@ def mark_codes(codes: Sequence[str], ax: Axes) -> None:
 
 
 def kernel(
-    values: Float[np.ndarray, "P P"], posterior: Posterior, ax: Axes, scale_of: Float[np.ndarray, "P P"] | None = None
+    values: Float[np.ndarray, "P P"], posterior: Posterior, ax: Axes, beside: Float[np.ndarray, "P P"] | None = None
 ) -> Axes:
-    """A kernel sorted by class, on the colour scale of another if one is given."""
+    """A kernel sorted by class, on a colour scale that covers the one beside it too."""
     order = order_by_class(posterior.task.labels)
     grid, labels = np.ix_(order, order), posterior.task.labels[order]
-    scale = None if scale_of is None else scale_of[grid]
-    return plot.kernel(values[grid], labels, posterior.task.class_names, ax, scale)
+    other = None if beside is None else beside[grid]
+    return plot.kernel(values[grid], labels, posterior.task.class_names, ax, other)
 
 
 def name_sizes(sizes: Sequence[int], ax: Axes) -> None:

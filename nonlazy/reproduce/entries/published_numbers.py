@@ -257,7 +257,7 @@ def linear_picture(numbers: dict[str, Any], fit: dict[str, Any]) -> Picture:
         )
         ax.plot(layers, fit["at_one"][:, column], ":", color=THEORY_COLOUR, label="theory, s_a = 1")
         ax.set(title=title, xlabel="layer", ylabel="relative block strength", ylim=(0, 1), xticks=layers)
-    axes[0][0].legend()
+    axes[0][-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     caption = "Linear networks: class blocks relative to the diagonal, both above the blocks between classes."
     return Picture("published-linear", "Linear block ratios", caption, figure)
 

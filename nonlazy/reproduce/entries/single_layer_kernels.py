@@ -102,7 +102,9 @@ def picture(case: Case, theory: Theory, tree: xr.DataTree) -> Picture:
     names = theory.posterior.task.class_names
     pairs = list(zip(*np.triu_indices(len(names)), strict=True))
     for layer, (left, middle, right) in enumerate(axes):
-        drawing.kernel(theory.kernels[layer], theory.posterior, left).set_title(f"layer {layer + 1}, theory")
+        drawing.kernel(theory.kernels[layer], theory.posterior, left, mean[layer]).set_title(
+            f"layer {layer + 1}, theory"
+        )
         drawing.kernel(mean[layer], theory.posterior, middle, theory.kernels[layer]).set_title("sampled")
         blocks = tree["posterior"]["kernel_blocks"].values[:, :, layer]
         found = np.array([mean_and_error(blocks[:, :, a, b]) for a, b in pairs])
