@@ -95,8 +95,7 @@ def _stored(entry: Entry, folder: ResultFolder, size: str, seed: int) -> dict[st
     if found is not None and (found.get("seed"), found.get("settings")) != (seed, plain(entry.settings(size))):
         raise InputError(
             f"--out: {folder.path} holds a result of size {found.get('size')!r} and seed {found.get('seed')}, asked "
-            f"for are "
-            f"{size!r} and {seed}, or the settings have changed; choose another folder, or delete it."
+            f"for are {size!r} and {seed}, or the settings have changed; choose another folder, or delete it."
         )
     return found
 

@@ -62,8 +62,7 @@ class ResultFolder:
         if missing:
             raise FileError(
                 f"{self.result} is no result of nonlazy reproduce: {sorted(missing)[0]} is missing. Delete it to "
-                f"compute it "
-                "again."
+                "compute it again."
             )
         return found
 

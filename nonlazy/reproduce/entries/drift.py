@@ -66,8 +66,7 @@ def claims(activation: str, found: xr.DataArray) -> list[Claim]:
             carriers = float(found["participation"].values[:, layer].mean())
             words = (
                 f"Measured: {carriers:.0f} neurons carry the class structure of this layer (participation ratio); the "
-                f"published "
-                "sparse code has three. Where more neurons share it, they exchange it."
+                "published sparse code has three."
             )
             explanation = words if activation == "relu" else ""
             claims.append(below(STILL, f"{where}: neurons do not drift.", mean, error, explanation))
@@ -89,8 +88,7 @@ def picture(activation: str, posterior: Posterior, tree: xr.DataTree) -> Picture
         ax.set_title(f"{NAMES[activation]}, layer {layer}", pad=24)
     caption = (
         f"{NAMES[activation]} network: class activities of all neurons in the first draw of a chain, in the last, and "
-        f"in the last with "
-        "the neurons in the order that matches the first best."
+        "in the last with the neurons in the order that matches the first best."
     )
     return Picture(f"drift-{activation}", f"Drift in {NAMES[activation]} networks", caption, figure)
 
@@ -99,8 +97,7 @@ ENTRY = Entry(
     "drift",
     "Drift of single neurons",
     "Neurons of all layers drift in linear networks, none in ReLU networks; in sigmoidal ones those of the last layer "
-    "stand still, while "
-    "lower ones exchange codes whose fractions persist.",
+    "stand still, while lower ones exchange codes whose fractions persist.",
     "Nature Communications 16, 3354 (2025), on representational drift; poster (Bernstein Conference 2025), drift panel",
     compute,
 )

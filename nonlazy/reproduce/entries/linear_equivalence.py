@@ -136,8 +136,7 @@ ENTRY = Entry(
     "linear-equivalence",
     "Linear networks: equal means, different variances",
     "The mean predictors of non-lazy and lazy linear networks are equal; the variance falls as 1/N in non-lazy "
-    "networks and stays of "
-    "order 1 in lazy ones.",
+    "networks and stays of order 1 in lazy ones.",
     "Nature Communications 16, 3354 (2025), on linear networks",
     compute,
 )

@@ -16,8 +16,7 @@ ENTRY = Entry(
     "mnist",
     "MNIST",
     "Coding schemes and class structure carry over to test inputs; theory predicts the mean predictor; non-lazy "
-    "networks generalize "
-    "better than lazy ones, mainly because their predictor varies less.",
+    "networks generalize better than lazy ones, mainly because their predictor varies less.",
     "Nature Communications 16, 3354 (2025), figures on MNIST",
     compute,
 )

@@ -45,8 +45,7 @@ def compute(job: Job) -> Outcome:
             drawing.kernel(kernel, posterior, columns[1]).set_title("kernel")
     caption = (
         "Last of two hidden layers after learning two classes: activities of one network, neurons sorted by code (of "
-        "ReLU networks the "
-        "most active ones), and the mean kernel. Left lazy, right non-lazy networks."
+        "ReLU networks the most active ones), and the mean kernel. Left lazy, right non-lazy networks."
     )
     outcome.pictures = [Picture("overview", "Lazy and non-lazy networks", caption, figure)]
     return outcome

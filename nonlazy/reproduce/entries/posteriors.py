@@ -160,8 +160,7 @@ def outlier_claims(theory: Theory, tree: xr.DataTree) -> list[Claim]:
     n_classes = activity.shape[-1]
     words = (
         "Outliers are counted above half of the strongest activity. The theory fixes the summed strength along each "
-        "ray; that the "
-        "fewest carry it is its statement for equilibrium, which chains from the prior reach slowly."
+        "ray; that the fewest carry it is its statement for equilibrium, which chains from the prior reach slowly."
     )
     statement = "ReLU: as many outlier neurons as classes."
     return [*claims, close_to(n_classes, 1.0, statement, count, error, words)]
@@ -176,10 +175,8 @@ def readout_picture(theories: dict[str, Theory], trees: dict[str, xr.DataTree]) 
         plot.readout(weights, theory.posterior.readout_variance, names, ax, drawn).set_title(NAMES[activation])
     caption = (
         "Readout weights of all neurons and draws. Linear networks: one Gaussian. Sigmoidal networks: one branch for "
-        "each code. "
-        "ReLU networks: a narrow bulk, and outliers of the order of the square root of the width, left out of the "
-        "theory's draws. "
-        "Sigmoidal chains start at the theory's codes."
+        "each code. ReLU networks: a narrow bulk, and outliers of the order of the square root of the width, left out "
+        "of the theory's draws. Sigmoidal chains start at the theory's codes."
     )
     return Picture("posteriors-readout", "Readout weights", caption, figure)
 
@@ -208,8 +205,7 @@ def preactivation_picture(theories: dict[str, Theory], trees: dict[str, xr.DataT
     flat[0].legend(fontsize=7)
     caption = (
         "Preactivations on the inputs of each class, sampled (lines) and in theory (dotted): neurons of linear "
-        "networks, of each "
-        "frequent code of sigmoidal ones, and of the bulk of ReLU networks."
+        "networks, of each frequent code of sigmoidal ones, and of the bulk of ReLU networks."
     )
     return Picture("posteriors-preactivations", "Preactivations", caption, figure)
 
@@ -243,9 +239,8 @@ def densities(
 ENTRY = Entry(
     "posteriors",
     "Single-neuron posteriors",
-    "Readout weights are Gaussian in linear networks, fall into one branch for each code in sigmoidal ones, and form "
-    "a bulk with a few "
-    "outliers in ReLU networks.",
+    "Readout weights are Gaussian in linear networks, fall into one branch for each code in sigmoidal ones, and form a "
+    "bulk with a few outliers in ReLU networks.",
     "Nature Communications 16, 3354 (2025), figures on single-hidden-layer networks",
     compute,
 )

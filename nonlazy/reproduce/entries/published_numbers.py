@@ -39,8 +39,7 @@ EXPLANATIONS = {
     ),
     "theory": (
         "Tested: the same sampler started at the theory's codes keeps its three codes at a third each, started at the "
-        "prior all six. "
-        "The published fractions are those of a start, not of equilibrium."
+        "prior all six. The published fractions are those of a start, not of equilibrium."
     ),
     "relu": "",
 }
@@ -240,8 +239,7 @@ def rows_picture(rows: list[Row]) -> Picture:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.05))
     caption = (
         "Numbers measured from the poster's figures, one network each, beside single sampled networks; z in units of "
-        "the spread "
-        "between networks and the error of the published number."
+        "the spread between networks and the error of the published number."
     )
     return Picture("published-numbers", "Published numbers", caption, figure)
 

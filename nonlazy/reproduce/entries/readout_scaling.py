@@ -99,8 +99,7 @@ def picture(found: dict[tuple[str, str, int], dict[bool, Points]]) -> Picture:
         ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     caption = (
         "Mean kernel within classes minus between classes against the number of inputs, N = P. Solid: the readout's "
-        "prior variance "
-        "shrinks with P as in the theory; dotted: it does not, and class structure vanishes."
+        "prior variance shrinks with P as in the theory; dotted: it does not, and class structure vanishes."
     )
     return Picture("readout-scaling", "Why the readout's prior shrinks with P", caption, figure)
 
@@ -108,9 +107,8 @@ def picture(found: dict[tuple[str, str, int], dict[bool, Points]]) -> Picture:
 ENTRY = Entry(
     "readout-scaling",
     "Why the readout's prior shrinks with P",
-    "Learned kernel entries stay of order one only if the readout's prior variance falls with P, as 1/P for "
-    "saturating activations and as "
-    "the power -1/L for those of degree one.",
+    "Learned kernel entries stay of order one only if the readout's prior variance falls with P, as 1/P for saturating "
+    "activations and as the power -1/L for those of degree one.",
     "Nature Communications 16, 3354 (2025), on the scaling of the readout's prior",
     compute,
 )

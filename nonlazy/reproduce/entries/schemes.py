@@ -87,9 +87,8 @@ def picture(activation: str, scheme: str, posterior: Any, features: np.ndarray, 
     shown = "the most active neurons" if activation == "relu" else "all neurons"
     caption = (
         f"{NAMES[activation]} network, {scheme} coding. Above: activity of {shown} of one network on all training "
-        f"inputs, sorted "
-        "by class and code. Below: kernel of each layer, averaged over the draws of a chain; the diagonal is beyond "
-        "the scale."
+        "inputs, sorted by class and code. Below: kernel of each layer, averaged over the draws of a chain; the "
+        "diagonal is beyond the scale."
     )
     return Picture(f"schemes-{activation}", f"Layers of a {NAMES[activation]} network", caption, figure)
 
@@ -98,8 +97,7 @@ ENTRY = Entry(
     "schemes",
     "Coding schemes, layer by layer",
     "Linear networks code analog, sigmoidal ones redundantly, ReLU networks sparsely; kernels show the classes more "
-    "strongly the "
-    "higher the layer.",
+    "strongly the higher the layer.",
     "Nature Communications 16, 3354 (2025), figures on three classes; poster (Bernstein Conference 2025), coding schemes",
     compute,
 )

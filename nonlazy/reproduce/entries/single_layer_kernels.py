@@ -43,8 +43,7 @@ FROZEN = {
     ),
     "prior": (
         "Codes freeze where the chains start. From the theory's codes the same network agrees, at a higher log "
-        "density: it is "
-        "the start that differs, not the theory."
+        "density: it is the start that differs, not the theory."
     ),
 }
 
