@@ -23,6 +23,7 @@ from nonlazy.reproduce.entries.published_numbers import Row
 from nonlazy.reproduce.networks import block_contrast, mean_and_error
 
 RUNNER = CliRunner()
+CIFAR10 = Path(__file__).parents[2] / "shared" / "data" / "cifar10_3classes.npz"
 
 
 @pytest.mark.parametrize(
@@ -250,3 +251,12 @@ def test_quick_entries(name, tmp_path):
     assert any(claim["holds"] for claim in result["claims"])
     for figure in result["figures"]:
         assert (tmp_path / name / "figures" / f"{figure['name']}.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_quick_entry_of_cifar10(tmp_path):
+    if not CIFAR10.exists():
+        pytest.skip(f"needs the images in {CIFAR10.parent}, which lie beside the development checkout")
+    (result,) = reproduce([ENTRIES["cifar10"]], tmp_path, "quick", data=CIFAR10, progress=False)
+    assert result["claims"]
+    assert any(claim["holds"] for claim in result["claims"])
