@@ -36,7 +36,7 @@ CASES = (
     Case("linear", 2, "prior"),
     Case("erf", 2, "theory"),
 )
-STATIONARY = "Codes freeze: this says that the theory's codes, activities and readouts are stationary, not that chains find them."
+STATIONARY = "Codes freeze: the theory's codes, activities and readouts are stationary, not what any chain would find."
 
 
 def compute(job: Job) -> Outcome:
