@@ -19,7 +19,7 @@ import numpy as np
 import nonlazy as nl
 from nonlazy.sampling.run import SECONDS_BETWEEN_SAVES, SECONDS_PER_PIECE
 
-N_KILLS = 2
+N_KILLS = 50
 CONFIGURATION = """
 title = "A run that is killed"
 temperature = 1e-4

@@ -21,6 +21,7 @@ from nonlazy.errors import InputError, SamplingWarning
 from nonlazy.posterior import Position, Posterior
 from nonlazy.sampling.chains import Sampler, Schedule, draw_networks
 from nonlazy.sampling.checkpoint import Checkpoint
+from nonlazy.sampling.devices import make_mesh, spread
 from nonlazy.sampling.diagnostics import diagnose
 from nonlazy.sampling.hmc import HMC
 from nonlazy.sampling.langevin import LANGEVIN
@@ -109,8 +110,12 @@ def sample(
     integer("seed", seed, 0)
     kept = check_keep(keep)
     chosen, parametrization = choose_method(method, parametrization)
-    density = jax.device_put(chosen.prepare(posterior, posterior.density(parametrization), seed, progress is True))
-    sampler = Sampler(density, chosen, schedule, kept, jax.random.key(seed))
+    mesh = make_mesh(schedule.chains)
+    if checkpoint is not None and jax.process_count() > 1:
+        raise InputError("checkpoint must be None in a run over several processes, which cannot be resumed.")
+    prepared = chosen.prepare(posterior, posterior.density(parametrization), seed, progress is True)
+    density, key = spread((prepared, jax.random.key(seed)), mesh, None)
+    sampler = Sampler(density, chosen, schedule, kept, key, mesh)
     if isinstance(start, str) and start == "theory":
         positions = theory_positions(posterior, parametrization, sampler, seed, progress is True)
     else:

@@ -12,6 +12,7 @@ from nonlazy.posterior import Position
 from nonlazy.sampling import adaptation
 from nonlazy.sampling.chains import Chains, Sampler
 from nonlazy.sampling.checkpoint import Arrays, Checkpoint
+from nonlazy.sampling.devices import agreed, fetch, in_any, spread
 from nonlazy.sampling.interruption import Interruption
 from nonlazy.sampling.progress import ProgressBar, Report
 
@@ -70,13 +71,13 @@ class Run:
 
     def _advance_until(self, interruption: Interruption, bar: ProgressBar) -> None:
         self._advance(self.iteration)  # compiles, makes no transition
-        seconds, saved = self.sampler.seconds_of_first_transition(self.chains), time.monotonic()
-        while self.iteration < self.schedule.transitions and not interruption.requested:
+        seconds, saved = agreed(self.sampler.seconds_of_first_transition(self.chains)), time.monotonic()
+        while self.iteration < self.schedule.transitions and not in_any(interruption.requested):
             self._show(bar, seconds)
             before, began = self.iteration, time.perf_counter()
             piece = max(int(SECONDS_PER_PIECE / seconds), 1)
             self._advance(min(before + piece, self._end_of_block()))
-            seconds = (time.perf_counter() - began) / (self.iteration - before)
+            seconds = agreed((time.perf_counter() - began) / (self.iteration - before))
             if self.iteration == self._end_of_block():
                 self._finish_block()
             elif time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
@@ -107,7 +108,7 @@ class Run:
     def _partial(self) -> Arrays:
         """The draws of the block in progress, (draws, chains, ...)."""
         filled = self.n_drawn - self.first_draw
-        return {name: np.asarray(buffer[:filled]) for name, buffer in self.buffers.items()}
+        return {name: fetch(buffer[:filled]) for name, buffer in self.buffers.items()}
 
     def _place(self, block: Arrays) -> None:
         for name, values in block.items():
@@ -121,9 +122,10 @@ class Run:
         saved = self.checkpoint.load(self.chains) if self.checkpoint else None
         if saved is None or self.checkpoint is None:
             return
-        self.chains = saved.chains
+        self.chains = self.sampler.place(saved.chains)
         while self.first_draw < saved.first_draw:
             block = self.checkpoint.load_block(self.first_draw // self.block)
             self._place(block)
             self.first_draw += len(block["lp"])
-        self.buffers = {name: b.at[: len(saved.draws[name])].set(saved.draws[name]) for name, b in self.buffers.items()}
+        filled = {name: b.at[: len(saved.draws[name])].set(saved.draws[name]) for name, b in self.buffers.items()}
+        self.buffers = spread(filled, self.sampler.mesh, 1)

@@ -1,0 +1,70 @@
+"""Chains spread evenly over the devices that JAX sees, of this process and of those joined to it by `jax.distributed`.
+
+The compiler then gives each device the transitions of its own chains; they meet only to pool the acceptance rate.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, ArrayLike
+
+from nonlazy.errors import InputError
+
+Tree = TypeVar("Tree")
+CHAINS = "chains"
+
+
+def make_mesh(n_chains: int) -> Mesh:
+    """As many devices as can hold the same number of chains each.
+
+    Raises:
+        InputError: several processes, whose devices cannot all be used.
+    """
+    devices = jax.devices()
+    n = max(n for n in range(1, len(devices) + 1) if n_chains % n == 0)
+    if jax.process_count() > 1 and n < len(devices):
+        raise InputError(
+            f"chains must be a multiple of {len(devices)}, the number of devices of all {jax.process_count()} processes, "
+            f"got {n_chains}."
+        )
+    return Mesh(np.array(devices[:n]), (CHAINS,))
+
+
+def spread(tree: Tree, mesh: Mesh, axis: int | None) -> Tree:
+    """Arrays with this axis spread over the mesh, or copied to each device for None."""
+    sharding = NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, CHAINS))
+    return jax.tree.map(lambda array: _place(array, sharding), tree)
+
+
+def _place(array: ArrayLike, sharding: NamedSharding) -> Array:
+    if sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_place(jax.random.key_data(array), sharding))
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return jax.jit(lambda x: x, out_shardings=sharding)(array)
+    # Devices of other processes take what every process holds in its own memory.
+    return jax.device_put(np.asarray(array), sharding)
+
+
+def fetch(array: Array) -> np.ndarray[Any, Any]:
+    """All of an array in this process's memory."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def agreed(value: float) -> float:
+    """The value of the first process, in all of them: what decides on the length of a piece has to be the same."""
+    return value if jax.process_count() == 1 else float(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def in_any(value: bool) -> bool:
+    """Whether this is so in any process."""
+    return value if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.asarray(value)).any())

@@ -1,0 +1,81 @@
+"""Chains on several devices and in several processes: the same draws, up to the order of sums."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import nonlazy as nl
+from nonlazy.sampling.devices import make_mesh
+
+# Where rounding has not grown yet: the step size pools the chains, and trajectories amplify its last digits.
+PROGRAM = """
+import os, sys, warnings
+import jax
+if len(sys.argv) > 2:
+    jax.distributed.initialize(sys.argv[2], num_processes=2, process_id=int(sys.argv[3]))
+import nonlazy as nl
+warnings.simplefilter("ignore")
+task = nl.tasks.gaussian(n_inputs=12, class_ratios=(0.5, 0.25, 0.25), n_features=16, n_test=9, separation=0.6)
+posterior = nl.Posterior(nl.Model(width=10), task, temperature=1e-3)
+tree = nl.sample(posterior, chains=4, warmup=5, draws=3, progress=False)
+assert len(jax.devices()) == 2
+nl.save(tree, sys.argv[1])
+"""
+TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+def start(file, *arguments, **environment):
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(file), *arguments], env=os.environ | environment)
+
+
+def assert_same(file, posterior):
+    tree, alone = nl.load(file), nl.sample(posterior, chains=4, warmup=5, draws=3, progress=False)
+    for group in ("posterior", "sample_stats", "posterior_mean", "last_draw"):
+        for name in alone[group].data_vars:
+            np.testing.assert_allclose(tree[group][name], alone[group][name], rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
+def test_two_devices(posterior, tmp_path):
+    assert start(tmp_path / "a.nc", **TWO_DEVICES).wait(300) == 0
+    assert_same(tmp_path / "a.nc", posterior)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
+def test_two_processes(posterior, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    processes = [start(tmp_path / f"{number}.nc", address, str(number)) for number in (0, 1)]
+    try:
+        assert [process.wait(300) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for number in (0, 1):
+        assert_same(tmp_path / f"{number}.nc", posterior)
+
+
+def test_as_many_devices_as_share_the_chains_evenly(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [*jax.local_devices()] * 4)
+    assert [make_mesh(n).size for n in (1, 2, 3, 4, 6, 12)] == [1, 2, 3, 4, 3, 4]
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(
+        nl.InputError, match="chains must be a multiple of 4, the number of devices of all 2 processes, got 6"
+    ):
+        make_mesh(6)
+
+
+def test_processes_keep_no_checkpoint(posterior, monkeypatch, tmp_path):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(nl.InputError, match="checkpoint must be None in a run over several processes"):
+        nl.sample(posterior, chains=1, checkpoint=tmp_path)
