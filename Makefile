@@ -9,7 +9,11 @@ export MPLBACKEND := agg
 # Networks as small as the demo's are as fast on one core as on two, and much faster if the machine is busy.
 ONE_CORE := $(shell taskset -c 0 true 2>/dev/null && echo taskset -c 0)
 
-.PHONY: help demo reproduce test verify bench lint docs clean
+# Licences that oblige those who only use a library.
+REFUSED := GNU Affero General Public License v3;GNU General Public License v3 (GPLv3)
+COMPILE := --quiet --generate-hashes --universal --python-version 3.11 --no-annotate --no-header pyproject.toml --all-extras
+
+.PHONY: help demo reproduce test verify bench lint docs licences audit requirements clean
 
 help:
 	@echo "make demo    sample the toy tasks and MNIST, write the reports to demo/index.html"
@@ -19,6 +23,9 @@ help:
 	@echo "make bench   benchmarks; hours: see benchmarks/"
 	@echo "make lint    style, types and layers only"
 	@echo "make docs    build the documentation into site/"
+	@echo "make licences  list the licences of all dependencies; fails on those that cannot be used"
+	@echo "make audit   look for known vulnerabilities in the dependencies; asks a server for them"
+	@echo "make requirements  renew the pinned versions and hashes in requirements/; needs uv"
 	@echo "make clean   delete what the other commands made, .venv included"
 
 # An unfinished demo is resumed, a finished one is made again.
@@ -51,18 +58,32 @@ lint: .venv/installed-dev
 docs: .venv/installed-dev
 	$(BIN)/mkdocs build --strict
 
+licences: .venv/installed-dev
+	$(BIN)/pip-licenses --order=license --fail-on="$(REFUSED)"
+
+audit: .venv/installed-dev
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements/dev.txt
+
+requirements:
+	uv pip compile $(COMPILE) $(foreach group,build dev docs audit,--group pyproject.toml:$(group)) --output-file requirements/dev.txt
+	uv pip compile $(COMPILE) --group pyproject.toml:build --constraint requirements/dev.txt --output-file requirements/run.txt
+
 clean:
 	rm -rf .venv demo reproduce site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/installed-demo: pyproject.toml constraints.txt | $(BIN)/pip
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+# Nothing is installed but what has the hash written down; the package itself comes last and brings nothing.
+INSTALL = $(BIN)/python -m pip install --quiet
+EDITABLE = $(INSTALL) --no-deps --no-build-isolation --editable .
+
+.venv/installed-demo: pyproject.toml requirements/run.txt | $(BIN)/pip
+	$(INSTALL) --require-hashes --requirement requirements/run.txt
+	$(EDITABLE)
 	@touch $@
 
-.venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev --group docs
+.venv/installed-dev: pyproject.toml requirements/dev.txt | $(BIN)/pip
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	$(EDITABLE)
 	@touch $@ .venv/installed-demo
 
 # Of the candidates, the first that runs and is new enough: a name on the PATH may be a shim for nothing.
