@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError
+from nonlazy.validation import shown
 
 
 def linear(z: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -77,11 +78,11 @@ def resolve(activation: Any) -> Activation:
     if isinstance(activation, str):
         if activation not in NAMED:
             names = ", ".join(map(repr, NAMED))
-            raise InputError(f"activation must be one of {names} or a JAX function, got {activation!r}.")
+            raise InputError(f"activation must be one of {names} or a JAX function, got {shown(activation)}.")
         return Activation(activation, NAMED[activation], _growth(NAMED[activation]))
     if not callable(activation):
-        raise InputError(f"activation must be a name or a JAX function, got {activation!r}.")
-    name = f"{getattr(activation, '__module__', '?')}:{getattr(activation, '__qualname__', repr(activation))}"
+        raise InputError(f"activation must be a name or a JAX function, got {shown(activation)}.")
+    name = f"{getattr(activation, '__module__', '?')}:{getattr(activation, '__qualname__', shown(activation))}"
     _check_elementwise(activation, name)
     return Activation(name, activation, _growth(activation))
 

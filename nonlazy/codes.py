@@ -9,6 +9,7 @@ import xarray as xr
 from jaxtyping import ArrayLike, Bool
 
 from nonlazy.errors import InputError
+from nonlazy.validation import run_of, shown
 
 # Activity half-way between off and on, for activations whose range is known.
 MIDPOINTS = {"erf": 0.5, "tanh": 0.0}
@@ -41,12 +42,12 @@ def class_activity_of_layer(tree: xr.DataTree, layer: int = -1) -> xr.DataArray:
     Raises:
         InputError: the run did not keep class_activity, or has no such layer.
     """
-    if "class_activity" not in tree["posterior"]:
+    if "class_activity" not in run_of("tree", tree, "posterior")["posterior"]:
         raise InputError("this needs class_activity: sample with keep=(..., 'class_activity').")
     activity = tree["posterior"]["class_activity"]
     depth = activity.sizes["layer"]
     if isinstance(layer, bool) or not isinstance(layer, int) or not (layer == -1 or 1 <= layer <= depth):
-        raise InputError(f"layer must be a number from 1 to {depth}, or -1 for the last, got {layer!r}.")
+        raise InputError(f"layer must be a number from 1 to {depth}, or -1 for the last, got {shown(layer)}.")
     return activity.isel(layer=-1 if layer == -1 else layer - 1)
 
 

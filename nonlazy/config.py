@@ -16,6 +16,7 @@ from nonlazy.files import reason
 from nonlazy.model import Model
 from nonlazy.posterior import Posterior
 from nonlazy.sampling.recording import DEFAULT_KEEP
+from nonlazy.validation import file_path
 
 
 class Section(BaseModel):
@@ -150,7 +151,7 @@ def from_tables(tables: dict[str, Any]) -> Config:
         InputError: entries that are missing, unknown or of another type.
     """
     try:
-        return Config(**tables)
+        return Config.model_validate(tables)
     except ValidationError as error:
         raise InputError(_sentence(error)) from None
 
@@ -158,7 +159,7 @@ def from_tables(tables: dict[str, Any]) -> Config:
 def read(path: Path) -> str:
     """Text of a configuration file."""
     try:
-        return path.read_text(encoding="utf-8")
+        return file_path("configuration", path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"configuration {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 

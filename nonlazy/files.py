@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         FileError: the folder is not writable, or the disk is full; an older file of this name is left as it was.
     """
+    if not file.name:
+        raise FileError(f"{file} cannot be written: it is a folder.")
     temporary = file.with_name(f".{os.getpid()}.{file.name}")
     try:
         write(temporary)
@@ -23,7 +26,8 @@ def write_atomically(file: Path, write: Callable[[Path], Any]) -> None:
         temporary.replace(file)
         _flush(file.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise FileError(f"{file} cannot be written: {error.strerror or error}.") from error
 
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import xarray as xr
 
-from nonlazy.errors import FileError
+from nonlazy.errors import FileError, InputError
 from nonlazy.files import reason, write_atomically
+from nonlazy.validation import file_path
 
 
 def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     """Write a run to a netCDF file, complete or not at all; `load` and arviz read it.
 
     Raises:
+        InputError: no tree, or no path.
         FileError: the place cannot be written; an older file of this name is left as it was.
     """
-    write_atomically(Path(path), lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
+    if not isinstance(tree, xr.DataTree):
+        raise InputError(f"tree must be a result of nonlazy.sample, got {type(tree).__name__}.")
+    write_atomically(file_path("path", path), lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
 
 
 def load(path: str | os.PathLike[str]) -> xr.DataTree:
     """Read a run written by `save`, by `tree.to_netcdf` or by the command line, into memory.
 
     Raises:
+        InputError: no path.
         FileError: no such file, or one that is damaged or no netCDF file.
 
     Examples:
@@ -33,8 +37,8 @@ def load(path: str | os.PathLike[str]) -> xr.DataTree:
         ...
         nonlazy.errors.FileError: nowhere.nc does not exist.
     """
-    path = Path(path)
-    if not path.exists():
+    path = file_path("path", path)
+    if not os.path.exists(path):  # a name that is too long does not
         raise FileError(f"{path} does not exist.")
     try:
         with xr.open_datatree(path, engine="h5netcdf") as tree:

@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError
+from nonlazy.validation import label_index, real_array
 
 
 def class_averages(labels: Int[ArrayLike, " P"], n_labels: int) -> Float[Array, "labels P"]:
@@ -48,8 +49,8 @@ def kernel_blocks(kernel: ArrayLike, labels: ArrayLike) -> Float[np.ndarray, "..
         array([[0.5, 0.2],
                [0.2, nan]])
     """
-    kernel = np.asarray(kernel, dtype=float)
-    classes, index = np.unique(np.asarray(labels), return_inverse=True)
+    kernel = real_array("kernel", kernel)
+    classes, index = label_index(labels)
     if kernel.ndim < 2 or kernel.shape[-1] != kernel.shape[-2]:
         raise InputError(f"kernel must have shape (..., P, P), got {kernel.shape}.")
     if index.shape != kernel.shape[-1:]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float
 from nonlazy import prior
 from nonlazy.activations import Activation, resolve
 from nonlazy.errors import InputError
-from nonlazy.validation import finite, integer, one_of, positive
+from nonlazy.validation import finite, integer, items, one_of, positive, shown
 
 REGIMES = ("nonlazy", "lazy")
 
@@ -79,12 +80,13 @@ class Model:
     @property
     def weight_stds(self) -> tuple[float, ...]:
         """Prior standard deviations sigma_1 ... sigma_L."""
-        if np.ndim(self.weight_std) == 0:
+        if isinstance(self.weight_std, Real):
             return (self.weight_std,) * self.depth  # type: ignore[return-value]
-        stds = tuple(self.weight_std)  # type: ignore[arg-type]
+        stds = tuple(items("weight_std", self.weight_std, "one number or one for each hidden layer"))
         if len(stds) != self.depth:
             raise InputError(
-                f"weight_std must be one number or one for each of the {self.depth} hidden layers, got {self.weight_std!r}."
+                f"weight_std must be one number or one for each of the {self.depth} hidden layers, got "
+                f"{shown(self.weight_std)}."
             )
         return stds
 

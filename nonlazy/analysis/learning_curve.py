@@ -13,6 +13,7 @@ from nonlazy.analysis.generalization import generalization
 from nonlazy.errors import InputError
 from nonlazy.posterior import Posterior
 from nonlazy.theory import Theory, solve
+from nonlazy.validation import shown, truth
 
 
 def learning_curve(
@@ -43,8 +44,11 @@ def learning_curve(
         True
     """
     posteriors = _checked(posteriors)
+    truth("progress", progress)
     if not callable(method):
-        raise InputError(f"method must be nonlazy.solve, nonlazy.sample or one of them with settings, got {method!r}.")
+        raise InputError(
+            f"method must be nonlazy.solve, nonlazy.sample or one of them with settings, got {shown(method)}."
+        )
     console, points = Console(stderr=True, quiet=not progress), []
     for number, posterior in enumerate(posteriors, start=1):
         where = f"P = {posterior.task.n_inputs} ({number} of {len(posteriors)})"
@@ -66,7 +70,10 @@ def learning_curve(
 def _checked(posteriors: Any) -> list[Posterior]:
     if isinstance(posteriors, Posterior) or not isinstance(posteriors, Iterable):
         raise InputError(f"posteriors must be a list of nonlazy.Posterior, got {type(posteriors).__name__}.")
-    found = list(posteriors)
+    try:
+        found = list(posteriors)
+    except TypeError:  # an array without axes counts as iterable
+        raise InputError(f"posteriors must be a list of nonlazy.Posterior, got {shown(posteriors)}.") from None
     for posterior in found:
         if not isinstance(posterior, Posterior):
             raise InputError(f"posteriors must be a list of nonlazy.Posterior, got a {type(posterior).__name__} in it.")

@@ -14,7 +14,7 @@ from jaxtyping import ArrayLike, Float, Int
 from sklearn.preprocessing import KernelCenterer
 
 from nonlazy.errors import InputError
-from nonlazy.validation import finite_array
+from nonlazy.validation import finite_array, label_index
 
 # Relative to the largest value: smaller ones are rounding errors.
 ROUNDING = 1e-10
@@ -240,7 +240,7 @@ def _pair(kernel: ArrayLike, other: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _class_index(labels: ArrayLike, n_inputs: int) -> Int[np.ndarray, " P"]:
-    classes, index = np.unique(np.asarray(labels), return_inverse=True)
+    classes, index = label_index(labels)
     if index.shape != (n_inputs,):
         raise InputError(f"labels must have one entry for each of the {n_inputs} inputs, got shape {index.shape}.")
     if len(classes) < 2:

@@ -17,6 +17,7 @@ from nonlazy.representation.scheme import Code, CodingScheme, Evidence
 from nonlazy.representation.sharing import participation_ratio, sharing_p_value, weaker_half
 from nonlazy.representation.structure import permutation_p_values
 from nonlazy.representation.verdict import FALSE_ALARMS, labels_matter, neurons_differ, readable, verdict
+from nonlazy.validation import integer, real_array
 
 BOOTSTRAPS = 200
 
@@ -67,7 +68,7 @@ def coding_scheme(
     """
     activations, classes, index = _validated(activations, labels)
     shown = None if inputs is None else _validated_inputs(inputs, len(index))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(integer("seed", seed, 0))
     population = measure(activations, index)
     if not (population.noise.any() or np.ptp(population.activity, axis=1).any()):
         raise InputError("activations must vary over inputs, got neurons that are all constant.")
@@ -200,8 +201,8 @@ def _error(statistic: Callable[[Population], Any], population: Population, gener
 def _validated(activations: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, Int[np.ndarray, " P"]]:
     try:
         values, names = np.asanyarray(activations), np.asarray(labels)
-    except ValueError:
-        raise InputError("activations and labels must be arrays, got rows of different lengths.") from None
+    except (TypeError, ValueError):
+        raise InputError("activations and labels must be arrays with rows of one length, got something else.") from None
     if values.ndim != 2 or 0 in values.shape:
         raise InputError(f"activations must have shape (n_inputs, n_neurons), got {values.shape}.")
     if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):
@@ -223,10 +224,7 @@ def _validated(activations: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, n
 
 
 def _validated_inputs(inputs: ArrayLike, n_inputs: int) -> Float[np.ndarray, "P N0"]:
-    try:
-        values = np.asarray(inputs, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError("inputs must be real numbers in rows of one length, got something else.") from None
+    values = real_array("inputs", inputs, "real numbers in rows of one length")
     if values.ndim != 2 or len(values) != n_inputs or values.shape[1] == 0:
         raise InputError(f"inputs must have shape ({n_inputs}, n_features), got {values.shape}.")
     if not np.isfinite(values).all() or not values.any():

@@ -24,6 +24,7 @@ from nonlazy.array_files import read_npz
 from nonlazy.errors import CheckpointError, FileError
 from nonlazy.files import write_atomically, write_text
 from nonlazy.sampling.chains import Chains
+from nonlazy.validation import file_path
 
 Arrays = dict[str, np.ndarray]
 
@@ -40,7 +41,7 @@ class Checkpoint:
     """Blocks of draws and the latest state of a run, in a folder that no other run may use inside the context."""
 
     def __init__(self, folder: str | os.PathLike[str], configuration: dict[str, Any]) -> None:
-        self.folder = Path(folder)
+        self.folder = file_path("checkpoint", folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -17,6 +17,7 @@ from arviz_stats.base import array_stats
 from jaxtyping import Float
 
 from nonlazy.codes import activation_of, activity_threshold, class_activity_of_layer, code_fractions, neuron_codes
+from nonlazy.validation import run_of
 
 MAX_RHAT = 1.05
 MIN_ESS = 100
@@ -97,6 +98,7 @@ def diagnose(tree: xr.DataTree) -> Diagnostics:
 
 def scalars(tree: xr.DataTree) -> dict[str, Float[np.ndarray, "chain draw"]]:
     """The permutation-invariant quantities that are watched, by name."""
+    run_of("tree", tree, "posterior", "sample_stats")
     posterior, stats = tree["posterior"], tree["sample_stats"]
     found = {name: stats[name].values for name in ("lp", "training_error", "test_error") if name in stats}
     if "kernel_blocks" in posterior:
@@ -236,6 +238,6 @@ def fraction_moved(tree: xr.DataTree, layer: int = -1) -> float:
     return float(np.mean(np.any(codes[:, 0] != codes[:, 1], axis=-1)))
 
 
-def _chance_distance(fractions: Float[np.ndarray, "code"], width: int) -> float:
+def _chance_distance(fractions: Float[np.ndarray, " code"], width: int) -> float:
     """Mean total variation between the code fractions of two sets of independent neurons."""
     return float(np.sum(np.sqrt(fractions * (1 - fractions) / (np.pi * width))))

@@ -18,7 +18,7 @@ from xarray import DataTree
 
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError, SamplingWarning
-from nonlazy.posterior import Position, Posterior
+from nonlazy.posterior import PARAMETRIZATIONS, Position, Posterior
 from nonlazy.sampling.chains import Sampler, Schedule, draw_networks
 from nonlazy.sampling.checkpoint import Checkpoint
 from nonlazy.sampling.devices import make_mesh, spread
@@ -35,7 +35,7 @@ from nonlazy.sampling.result import to_tree
 from nonlazy.sampling.run import Run
 from nonlazy.sampling.tempered import TEMPERED
 from nonlazy.theory import solve
-from nonlazy.validation import integer, one_of
+from nonlazy.validation import integer, one_of, real_array, shown
 
 METHODS = {method.name: method for method in (HMC, NUTS, MALA, MCLMC, LANGEVIN, TEMPERED)}
 # All weights together form funnels: where readout weights are small, hidden weights are large and the fit confines them to
@@ -145,7 +145,9 @@ def sample(
 def choose_method(name: str, parametrization: str | None) -> tuple[Method, str]:
     """The method of this name, its steps tuned to the parametrization, and the parametrization."""
     method = METHODS[one_of("method", name, METHODS)]
-    parametrization = method.parametrization if parametrization is None else parametrization
+    if parametrization is None:
+        parametrization = method.parametrization
+    one_of("parametrization", parametrization, PARAMETRIZATIONS)
     if parametrization == "plain":
         method = method._replace(target_acceptance=max(method.target_acceptance, PLAIN_ACCEPTANCE))
     return method, parametrization
@@ -157,7 +159,9 @@ def first_positions(start: str | Sequence[ArrayLike], density: NetworkDensity, s
         one_of("start", start, ("prior", "theory"))
         return sampler.prior_positions()
     chains, shapes = sampler.schedule.chains, density.shapes
-    given = tuple(jnp.asarray(x, dtype=float) for x in start)
+    if not isinstance(start, Sequence):
+        raise InputError(f"start must be 'prior', 'theory' or coordinates, got {shown(start)}.")
+    given = tuple(jnp.asarray(real_array("start", x)) for x in start)
     batched = tuple((chains, *shape) for shape in shapes)
     if tuple(x.shape for x in given) not in (shapes, batched):
         raise InputError(

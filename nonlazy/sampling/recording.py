@@ -13,6 +13,7 @@ from nonlazy.errors import InputError
 from nonlazy.kernels import block_means, class_averages
 from nonlazy.posterior import Position
 from nonlazy.sampling.method import NetworkDensity
+from nonlazy.validation import shown
 
 DEFAULT_KEEP = ("readout", "kernel_blocks", "class_activity", "predictions")
 
@@ -53,8 +54,8 @@ class Record(NamedTuple):
 def check_keep(keep: Any) -> tuple[str, ...]:
     """The names to keep, without repetition, in a fixed order."""
     names = (keep,) if isinstance(keep, str) else tuple(keep) if isinstance(keep, Sequence) else keep
-    if not isinstance(names, tuple) or any(name not in CHOICES for name in names):
-        raise InputError(f"keep must hold names from {', '.join(map(repr, CHOICES))}, got {keep!r}.")
+    if not isinstance(names, tuple) or any(not isinstance(name, str) or name not in CHOICES for name in names):
+        raise InputError(f"keep must hold names from {', '.join(map(repr, CHOICES))}, got {shown(keep)}.")
     return tuple(name for name in CHOICES if name in names)
 
 

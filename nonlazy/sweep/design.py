@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nonlazy.errors import InputError
-from nonlazy.validation import integer
+from nonlazy.validation import integer, shown
 
 RANGES = ("uniform", "log_uniform", "choice")
 # The first says nothing about the numbers, and `what` stands in for the second.
@@ -85,6 +85,8 @@ def make_design(axes: Mapping[str, Any], n_points: int | None = None, seed: int 
     Raises:
         InputError: no axes, an axis without values, with the same value twice, or with a range that is none.
     """
+    if not isinstance(axes, Mapping):
+        raise InputError(f"axes must be a table of lists by the names of entries, got {shown(axes)}.")
     named = dict(flatten(axes))
     if not named:
         raise InputError("axes must name at least one entry of the configuration, got none.")
@@ -119,11 +121,11 @@ def _grid_values(name: str, values: Any) -> tuple[Any, ...]:
 
 def _values(name: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, list | tuple | np.ndarray | range) or not len(values):
-        raise InputError(f"axes: {name} must be a list of at least one value, got {values!r}.")
+        raise InputError(f"axes: {name} must be a list of at least one value, got {shown(values)}.")
     plain = tuple(_plain(value) for value in values)
     for i, value in enumerate(plain):
         if value in plain[:i]:
-            raise InputError(f"axes: {name} holds {value!r} twice.")
+            raise InputError(f"axes: {name} holds {shown(value)} twice.")
     return plain
 
 
@@ -142,7 +144,7 @@ def _range(name: str, values: Any) -> tuple[str, tuple[Any, ...]]:
     numbers = isinstance(ends, list | tuple) and len(ends) == 2 and all(map(_is_number, ends))
     if not numbers or not ends[0] < ends[1] or (kind == "log_uniform" and ends[0] <= 0):
         above = " above 0" if kind == "log_uniform" else ""
-        raise InputError(f"axes: {name} must have a {kind} range [low, high] of two numbers{above}, got {ends!r}.")
+        raise InputError(f"axes: {name} must have a {kind} range [low, high] of two numbers{above}, got {shown(ends)}.")
     return kind, tuple(ends)
 
 

@@ -21,7 +21,7 @@ from nonlazy.sampling.driver import choose_method
 from nonlazy.sampling.recording import check_keep
 from nonlazy.sweep.design import Design, Values, make_design
 from nonlazy.tasks import Task
-from nonlazy.validation import integer, one_of
+from nonlazy.validation import integer, one_of, shown, truth
 
 WHAT = ("sampling", "theory", "schemes")
 DEFAULT_WHAT = ("sampling", "theory")
@@ -90,8 +90,7 @@ def make_plan(
         InputError: the first point that cannot be computed, and which of its entries is why.
     """
     chosen = check_what(what)
-    if not isinstance(keep_samples, bool):
-        raise InputError(f"keep_samples must be true or false, got {keep_samples!r}.")
+    keep_samples = truth("keep_samples", keep_samples)
     design = make_design(axes, points, seed)
     check, made = _Checker(), []
     for number, values in enumerate(design.points()):
@@ -141,8 +140,8 @@ def parse_sweep(text: str, name: str, seed: int | None = None) -> Plan:
 def check_what(what: Sequence[str]) -> tuple[str, ...]:
     """What is computed at each point, without repetition, in a fixed order."""
     names = (what,) if isinstance(what, str) else tuple(what) if isinstance(what, list | tuple) else ()
-    if not names or any(name not in WHAT for name in names):
-        raise InputError(f"what must hold names from {', '.join(map(repr, WHAT))}, got {what!r}.")
+    if not names or any(not isinstance(name, str) or name not in WHAT for name in names):
+        raise InputError(f"what must hold names from {', '.join(map(repr, WHAT))}, got {shown(what)}.")
     if "schemes" in names and "sampling" not in names:
         raise InputError('what: "schemes" are read from draws and need "sampling" too.')
     return tuple(name for name in WHAT if name in names)

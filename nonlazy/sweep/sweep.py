@@ -16,7 +16,7 @@ from nonlazy.sweep.engine import Distributed, Engine, Serial
 from nonlazy.sweep.folder import SweepFolder
 from nonlazy.sweep.plan import DEFAULT_WHAT, make_plan, read_base
 from nonlazy.sweep.running import run
-from nonlazy.validation import integer
+from nonlazy.validation import file_path, integer
 
 
 def sweep(
@@ -73,7 +73,7 @@ def sweep(
     plan = make_plan(read_base(base), axes, what, points, seed, keep_samples)
     engine = choose_engine(n_workers, scheduler)
     if out is not None:
-        return run(plan, SweepFolder(Path(out)), engine, retry_failed, progress)
+        return run(plan, SweepFolder(file_path("out", out)), engine, retry_failed, progress)
     if keep_samples:
         raise InputError("keep_samples needs a folder out to keep them in.")
     with tempfile.TemporaryDirectory() as folder:

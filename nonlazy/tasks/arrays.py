@@ -100,7 +100,7 @@ def _sides(name: str, labels: Any, targets_name: str, targets: Any) -> tuple[lis
 def _plain_array(name: str, values: Any) -> np.ndarray:
     try:
         return np.asarray(values)
-    except ValueError:
+    except (TypeError, ValueError):
         raise InputError(f"{name} must be one class per input, got a ragged sequence.") from None
 
 

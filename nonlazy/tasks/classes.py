@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nonlazy.errors import InputError
-from nonlazy.validation import finite_array, one_of
+from nonlazy.validation import finite_array, one_of, shown
 
 ENCODINGS = ("one-hot", "plus-minus", "centered")
 
@@ -33,7 +33,7 @@ def class_ratios_array(class_ratios: Sequence[float]) -> Float[np.ndarray, " m"]
     if len(ratios) < 2 or np.any(ratios <= 0) or abs(ratios.sum() - 1) > 1e-6:
         raise InputError(
             f"class_ratios must be at least two positive numbers that sum to 1, "
-            f"got {class_ratios!r} (sum {ratios.sum():g})."
+            f"got {shown(class_ratios)} (sum {ratios.sum():g})."
         )
     return ratios / ratios.sum()
 

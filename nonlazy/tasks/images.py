@@ -18,7 +18,7 @@ from nonlazy.tasks import sources
 from nonlazy.tasks.classes import encode
 from nonlazy.tasks.split import ImagePool, split
 from nonlazy.tasks.task import Task
-from nonlazy.validation import one_of
+from nonlazy.validation import one_of, shown, truth
 
 CENTERINGS = ("none", "pixel_mean", "train_mean")
 DIGITS = tuple(map(str, range(10)))
@@ -157,7 +157,7 @@ def _fetch(
     folders: bool = False,
 ) -> ImagePool:
     if not isinstance(source, str | Path):
-        raise InputError(f"source must be a name or a path, got {source!r}.")
+        raise InputError(f"source must be a name or a path, got {shown(source)}.")
     if source == "openml":
         return sources.openml(openml_name, class_names, data_home)
     return sources.local(source, class_names, known, folders)
@@ -177,7 +177,7 @@ def _image_task(
     rows = split(pool, classes, n_train, n_test, seed)
     inputs, test_inputs = pool.pixels[rows.train] / pool.white, pool.pixels[rows.test] / pool.white
     shift = _shift(inputs, center)
-    scale = _scale(inputs - shift) if normalize else 1.0
+    scale = _scale(inputs - shift) if truth("normalize", normalize) else 1.0
     train = (
         (inputs - shift) * scale,
         encode(rows.train_labels, len(rows.class_names), encoding),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from nonlazy.array_files import read_npz
 from nonlazy.errors import FileError, InputError
 from nonlazy.tasks import cifar_batches
 from nonlazy.tasks.split import ImagePool
+from nonlazy.validation import file_path
 
 # Names under which .npz archives hold one pool of images, or separate training and test images.
 POOL_NAMES = (("images", "labels"), ("data", "labels"), ("X", "y"))
@@ -63,8 +65,8 @@ def openml(name: str, class_names: tuple[str, ...], data_home: str | Path | None
 
 def local(source: str | Path, class_names: tuple[str, ...], known: tuple[str, ...], folders: bool = False) -> ImagePool:
     """Images from an .npz archive or, for CIFAR-10, from the folder with the official batches."""
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = file_path("source", source).expanduser()
+    if not os.path.exists(path):
         raise FileError(
             f"source must be {' or '.join(map(repr, known))} or the path of an existing {_kinds(folders)}, "
             f"got {str(source)!r}, which does not exist."

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from nonlazy.errors import InputError
 from nonlazy.tasks.classes import largest_remainder
-from nonlazy.validation import integer
+from nonlazy.validation import integer, items, shown
 
 
 class ImagePool(NamedTuple):
@@ -62,11 +62,10 @@ def split(pool: ImagePool, classes: Sequence[int | str], n_train: int, n_test: i
 
 def _chosen(classes: Sequence[int | str], names: tuple[str, ...]) -> list[int]:
     """Class numbers; the order given is the order of the labels."""
-    if isinstance(classes, str) or not hasattr(classes, "__iter__"):
-        raise InputError(f"classes must be a sequence of class numbers or names, got {classes!r}.")
-    chosen = [_class_number(value, names) for value in classes]
+    given = items("classes", classes, "a sequence of class numbers or names")
+    chosen = [_class_number(value, names) for value in given]
     if len(chosen) < 2 or len(set(chosen)) < len(chosen):
-        raise InputError(f"classes must be at least two different classes, got {classes!r}.")
+        raise InputError(f"classes must be at least two different classes, got {shown(classes)}.")
     return chosen
 
 
@@ -76,7 +75,7 @@ def _class_number(value: int | str, names: tuple[str, ...]) -> int:
     if isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < len(names):
         return int(value)
     listed = ", ".join(f"{k} {name!r}" for k, name in enumerate(names))
-    raise InputError(f"classes must be numbers or names out of {listed}, got {value!r}.")
+    raise InputError(f"classes must be numbers or names out of {listed}, got {shown(value)}.")
 
 
 def _distinct(pool: ImagePool, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nonlazy.errors import InputError
-from nonlazy.validation import finite_array
+from nonlazy.validation import finite_array, items, shown
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,7 +105,10 @@ class Task:
 
 
 def _integers(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be integers along one axis, got {shown(value)}.") from None
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InputError(f"{name} must be integers along one axis, got shape {array.shape} of {array.dtype}.")
     return array.astype(np.int64)
@@ -123,11 +126,10 @@ def _same_columns(name: str, array: np.ndarray, other: str, expected: np.ndarray
 
 
 def _names(class_names: Any, labels: np.ndarray) -> tuple[str, ...]:
-    if isinstance(class_names, str):
-        raise InputError(f"class_names must be a sequence of names, got {class_names!r}.")
-    names = tuple(str(name) for name in class_names) or _numbers(labels)
+    given = items("class_names", class_names, "a sequence of names")
+    names = tuple(name if isinstance(name, str) else shown(name) for name in given) or _numbers(labels)
     if len(set(names)) != len(names):
-        raise InputError(f"class_names must differ from each other, got {names}.")
+        raise InputError(f"class_names must differ from each other, got {shown(names)}.")
     if len(names) < 2:
         raise InputError(f"labels must hold at least two classes, got {len(names)}: {names}.")
     return names

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from nonlazy.errors import InputError
 from nonlazy.tasks.classes import class_ratios_array, encode, largest_remainder, sorted_labels
 from nonlazy.tasks.task import Task
-from nonlazy.validation import finite, integer
+from nonlazy.validation import finite, integer, shown
 
 
 def orthogonal(
@@ -117,5 +117,5 @@ def _sizes(n_inputs: int, n_features: int | None) -> tuple[int, int]:
 def _separation(value: float) -> float:
     value = finite("separation", value)
     if not 0 <= value < 1:
-        raise InputError(f"separation must be at least 0 and below 1, got {value!r}.")
+        raise InputError(f"separation must be at least 0 and below 1, got {shown(value)}.")
     return value
