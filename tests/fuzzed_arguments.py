@@ -94,7 +94,7 @@ def arguments_of(
         "task": posterior.task,
         "posterior": theory.posterior if name == "solve" else posterior,
         "tree": tree,
-        "source": folder if name == "tasks.cifar10" else theory if name == "geometry_table" else tree,
+        "source": theory if name == "geometry_table" else tree,
         "path": file,
         "activations": INPUTS,
         "kernel": INPUTS @ INPUTS.T,
@@ -105,9 +105,11 @@ def arguments_of(
         "base": BASE,
         "axes": {"task.seed": [0, 1]},
     }
-    small = {"n_inputs": 8, "n_train": 6, "n_test": 3, "progress": False, "n_workers": 0}
+    small: dict[str, Any] = {"n_inputs": 8, "n_train": 6, "n_test": 3, "progress": False, "n_workers": 0}
     if name == "learning_curve":
         small["method"] = lambda _, progress: theory
+    if name == "tasks.cifar10":
+        small["source"] = folder
     return {
         key: small[key] if key in small else given[key] if parameter.default is parameter.empty else parameter.default
         for key, parameter in parameters.items()

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 
 import nonlazy as nl
 from nonlazy.theory.particles import solve_particles
+from nonlazy.theory.particles.outliers import Asymptote, find_rays
 
 SMALL_RUN = {"n_particles": 4000, "progress": False}
 # Four replicates give errors with three degrees of freedom; a value is rejected as rarely as four sigmas of a normal.
@@ -184,6 +185,16 @@ def test_same_seed_same_answer_other_seed_within_errors():
     entries = np.triu_indices(4)
     z = (first.kernels - other.kernels)[0][entries] / error[0][entries]
     assert np.abs(z).max() < BOUND
+
+
+def test_rays_from_starts_along_a_dual_of_zero_are_finite():
+    """As at the first step, where with many outputs such starts are needed."""
+    with jax.enable_x64(True):
+        starts = jnp.concatenate([jnp.zeros((2, 3)), jnp.eye(3)])
+        found, ratios = find_rays(starts, Asymptote(jnp.asarray(1.0), jnp.asarray(0.0)), jnp.eye(3), 1.0, jnp.eye(3)[:, :2])
+    assert np.isfinite(found.coordinates).all()
+    assert np.isfinite(found.readout).all()
+    np.testing.assert_allclose(ratios, [1, 1, 0, 0, 0], atol=1e-12)
 
 
 def test_too_few_steps_are_reported():

@@ -175,7 +175,8 @@ def find_rays(
         x = jax.grad(lambda x: jnp.sum(readout(x) ** 2))(x)
         return x / jnp.maximum(jnp.linalg.norm(x), 1e-300)
 
-    begin = starts / jnp.linalg.norm(starts, axis=1, keepdims=True)
+    # Starts along t are zero as long as t is.
+    begin = starts / jnp.maximum(jnp.linalg.norm(starts, axis=1, keepdims=True), 1e-300)
     found = jax.vmap(lambda x: jax.lax.fori_loop(0, N_POWER_STEPS, improve, x))(begin)
     readouts = jax.vmap(readout)(found)
     ratios = jnp.sum(readouts**2, axis=1)
