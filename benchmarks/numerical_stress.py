@@ -179,10 +179,10 @@ def measure() -> list[dict[str, Any]]:
 INTRODUCTION = """# Where numbers get difficult
 
 Made by `benchmarks/numerical_stress.py`. Each case is a toy network (P = 24 inputs in three classes, N = 30, T = 1e-4, L = 1,
-two chains of 200 + 100 transitions, of linear networks 200 + 2000) with one thing changed. *Accurate* means that the library raised no warning and, where
-the theory is exact (linear networks), that kernel blocks agree within 3/N and 5 %; *said* quotes the beginning of its
-warnings, *refused* its error. A value that is not finite, an unclear error, or a wrong result without a warning would be a
-defect.
+two chains of 200 + 100 transitions, of linear networks 200 + 2000) with one thing changed. *Accurate* means that the library
+raised no warning and, where the theory is exact (linear networks), that kernel blocks agree within 3/N and 5 %; *said*
+quotes the beginning of its warnings, *refused* its error. A value that is not finite, an unclear error, or a wrong result
+without a warning would be a defect.
 """
 
 

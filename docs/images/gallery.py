@@ -1,12 +1,14 @@
-"""Makes docs/gallery.md and docs/images/gallery/ from the results of `nonlazy reproduce --all --quick --out DIR`.
+"""Makes the pages of the gallery and their pictures from the results of `nonlazy reproduce`.
 
 python docs/images/gallery.py DIR
+python docs/images/gallery.py DIR --size full --commit 1a2b3c4
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +17,61 @@ from PIL import Image
 from nonlazy.reproduce import ENTRIES
 
 HERE = Path(__file__).parent
-PICTURES = HERE / "gallery"
-PAGE = HERE.parent / "gallery.md"
+RESULTS = HERE.parent.parent / "benchmarks" / "reproduce"
 # Pixels along the longer side of a picture on the page, and its largest size in bytes.
 WIDTHS = (1000, 850, 700, 550)
 LARGEST = 150_000
 VERDICTS = {True: "holds", False: "**does not hold**", None: "not resolved"}
-HEAD = """# Gallery: what was published, and what is found here
-
-`nonlazy reproduce` computes published figures again and judges each claim by a number: it holds if the measured value with two
-standard errors on either side lies in what the claim allows, does not hold if that lies outside, and is not resolved otherwise.
-This page is made from the results of `nonlazy reproduce --all --quick`, small networks that take a minute or two each; without
-`--quick` networks have the published sizes. [Reproduce a figure](howto/reproduce.md) says how.
+JUDGED = """`nonlazy reproduce` computes published figures again and judges each claim by a number: it holds if the measured
+value with two standard errors on either side lies in what the claim allows, does not hold if that lies outside, and is
+not resolved otherwise.
 """
+HEADS = {
+    "quick": f"""# Gallery: what was published, and what is found here
+
+{JUDGED}This page is made from the results of `nonlazy reproduce --all --quick`, small networks that take a minute or two each;
+[full sizes](gallery-full.md) have a page of their own. [Reproduce a figure](howto/reproduce.md) says how.
+""",
+    "full": f"""# Gallery: the published sizes
+
+{JUDGED}This page is made from the results of `nonlazy reproduce` at its full sizes; as JSON they lie in `benchmarks/reproduce/`.
+The [gallery](gallery.md) of small networks shows all entries.
+""",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="folder that nonlazy reproduce wrote")
-    folder = parser.parse_args().results
-    PICTURES.mkdir(exist_ok=True)
-    for old in PICTURES.glob("*.png"):
+    parser.add_argument("--size", choices=list(HEADS), default="quick")
+    parser.add_argument("--commit", default="", help="of the code that made the results")
+    options = parser.parse_args()
+    page = HERE.parent / ("gallery.md" if options.size == "quick" else "gallery-full.md")
+    pictures = HERE / ("gallery" if options.size == "quick" else "gallery-full")
+    pictures.mkdir(exist_ok=True)
+    for old in pictures.glob("*.png"):
         old.unlink()
-    sections = [section(folder, name) for name in ENTRIES if current(folder, name)]
-    missing = [f"`{name}`" for name in ENTRIES if not current(folder, name)]
+    found = [name for name in ENTRIES if current(options.results, name, options.size)]
+    sections = [section(options.results, name, pictures, options.commit) for name in found]
+    missing = ", ".join(f"`{name}`" for name in ENTRIES if name not in found)
     if missing:
-        sections.append("## Not shown\n\nWithout a result at the present quick size: " + ", ".join(missing) + ".\n")
-    PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
-    sizes = [picture.stat().st_size for picture in PICTURES.glob("*.png")]
-    print(
-        f"wrote {PAGE} and {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB in all, the largest {max(sizes) / 1e3:.0f} kB"
-    )
+        sections.append(f"## Not shown\n\nWithout a result at the present {options.size} size: {missing}.\n")
+    page.write_text("\n".join([HEADS[options.size], *sections]), encoding="utf-8")
+    if options.size == "full":
+        RESULTS.mkdir(exist_ok=True)
+        for name in found:
+            shutil.copy(options.results / name / "result.json", RESULTS / f"{name}.json")
+    sizes = [picture.stat().st_size for picture in pictures.glob("*.png")]
+    print(f"wrote {page} and {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB, the largest {max(sizes) / 1e3:.0f} kB")
 
 
-def current(folder: Path, name: str) -> bool:
-    """Whether there is a result of this entry at its present quick size."""
+def current(folder: Path, name: str, size: str) -> bool:
+    """Whether there is a result of this entry at its present settings."""
     file = folder / name / "result.json"
-    return file.exists() and json.loads(file.read_text(encoding="utf-8"))["settings"] == ENTRIES[name].settings("quick")
+    return file.exists() and json.loads(file.read_text(encoding="utf-8"))["settings"] == ENTRIES[name].settings(size)
 
 
-def section(folder: Path, name: str) -> str:
+def section(folder: Path, name: str, pictures: Path, commit: str) -> str:
     """Claim, figures and verdicts of one entry."""
     result = json.loads((folder / name / "result.json").read_text(encoding="utf-8"))
     machine = result["machine"]
@@ -63,13 +80,18 @@ def section(folder: Path, name: str) -> str:
         "",
         result["claim"],
         "",
-        f"*{result['source']}.* `nonlazy reproduce {name} --quick`, {result['cpu_seconds']:.0f} s of one core of",
-        f"{machine['processor']}.",
+        f"*{result['source']}.* `nonlazy reproduce {name}{' --quick' if result['size'] == 'quick' else ''}`, "
+        f"{result['cpu_seconds']:.0f} s of one core of {machine['processor']}{f', commit {commit}' if commit else ''}.",
         "",
     ]
     for figure in result["figures"]:
-        shrink(folder / name / "figures" / f"{figure['name']}.png", PICTURES / f"{figure['name']}.png")
-        lines += [f"![{figure['title']}](images/gallery/{figure['name']}.png)", "", f"*{figure['caption']}*", ""]
+        shrink(folder / name / "figures" / f"{figure['name']}.png", pictures / f"{figure['name']}.png")
+        lines += [
+            f"![{figure['title']}](images/{pictures.name}/{figure['name']}.png)",
+            "",
+            f"*{figure['caption']}*",
+            "",
+        ]
     lines += ["| claim | measured | expected | |", "|---|---|---|---|", *map(row, result["claims"]), ""]
     return "\n".join(lines)
 
