@@ -191,7 +191,9 @@ def test_rays_from_starts_along_a_dual_of_zero_are_finite():
     """As at the first step, where with many outputs such starts are needed."""
     with jax.enable_x64(True):
         starts = jnp.concatenate([jnp.zeros((2, 3)), jnp.eye(3)])
-        found, ratios = find_rays(starts, Asymptote(jnp.asarray(1.0), jnp.asarray(0.0)), jnp.eye(3), 1.0, jnp.eye(3)[:, :2])
+        found, ratios = find_rays(
+            starts, Asymptote(jnp.asarray(1.0), jnp.asarray(0.0)), jnp.eye(3), 1.0, jnp.eye(3)[:, :2]
+        )
     assert np.isfinite(found.coordinates).all()
     assert np.isfinite(found.readout).all()
     np.testing.assert_allclose(ratios, [1, 1, 0, 0, 0], atol=1e-12)

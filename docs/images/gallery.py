@@ -34,8 +34,8 @@ HEADS = {
 """,
     "full": f"""# Gallery: the published sizes
 
-{JUDGED}This page is made from the results of `nonlazy reproduce` at its full sizes; as JSON they lie in `benchmarks/reproduce/`.
-The [gallery](gallery.md) of small networks shows all entries.
+{JUDGED}This page is made from the results of `nonlazy reproduce` at its full sizes; as JSON they lie in
+`benchmarks/reproduce/`. The [gallery](gallery.md) of small networks shows all entries.
 """,
 }
 

@@ -31,7 +31,7 @@ def compute(job: Job) -> Outcome:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
             found = drift(tree)
-        outcome.claims += claims(activation, found)
+        outcome.claims += claims(activation, found, covered(tree))
         outcome.pictures.append(picture(activation, posterior, tree))
         names = ("matched_drift", "participation", "codes_kept", "codes_kept_by_chance", "code_change")
         outcome.numbers[activation] = {"drift": found.values} | {key: found[key].values for key in names}
@@ -54,14 +54,23 @@ def all_weights(posterior: Posterior, tree: xr.DataTree) -> list[np.ndarray]:
     return [last["first_weights"].values, *deeper, last["readout"].values / posterior.readout_variance**0.5]
 
 
-def claims(activation: str, found: xr.DataArray) -> list[Claim]:
+def covered(tree: xr.DataTree) -> str:
+    """How long neurons had to drift."""
+    stats = tree["sample_stats"]
+    if "time" in stats:
+        return f"a Langevin time of {float((stats['time'][:, -1] - stats['time'][:, 0]).mean()):.2g}"
+    return f"{stats.sizes['draw'] - 1} transitions"
+
+
+def claims(activation: str, found: xr.DataArray, time: str) -> list[Claim]:
     """What was published, layer by layer: means over chains with their standard error."""
     claims = []
     for layer in range(DEPTH):
         mean, error = over_chains(found.values[:, layer])
         where = f"{NAMES[activation]}, layer {layer + 1}"
         if activation == "linear" or (activation == "erf" and layer < DEPTH - 1):
-            claims.append(above(DRIFTED, f"{where}: neurons drift (0: none moved, 1: all forgot).", mean, error))
+            statement = f"{where}: neurons drift over {time} (0: none moved, 1: all forgot)."
+            claims.append(above(DRIFTED, statement, mean, error))
         else:
             carriers = float(found["participation"].values[:, layer].mean())
             words = (
@@ -69,7 +78,7 @@ def claims(activation: str, found: xr.DataArray) -> list[Claim]:
                 "published sparse code has three."
             )
             explanation = words if activation == "relu" else ""
-            claims.append(below(STILL, f"{where}: neurons do not drift.", mean, error, explanation))
+            claims.append(below(STILL, f"{where}: neurons do not drift over {time}.", mean, error, explanation))
         if activation == "erf" and layer < DEPTH - 1:
             change, error = over_chains(found["code_change"].values[:, layer])
             statement = f"{where}: code fractions persist while neurons drift (total variation between both ends)."
