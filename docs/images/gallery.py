@@ -62,7 +62,9 @@ def main() -> None:
         for name in found:
             shutil.copy(options.results / name / "result.json", RESULTS / f"{name}.json")
     sizes = [picture.stat().st_size for picture in pictures.glob("*.png")]
-    print(f"wrote {page} and {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB, the largest {max(sizes) / 1e3:.0f} kB")
+    print(
+        f"wrote {page} and {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB, the largest {max(sizes, default=0) / 1e3:.0f} kB"
+    )
 
 
 def current(folder: Path, name: str, size: str) -> bool:
