@@ -78,7 +78,7 @@ def items(name: str, value: Any, allowed: str) -> list[Any]:
 def truth(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} must be True or False, got {shown(value)}.")
+        raise InputError(f"{name} must be true or false, got {shown(value)}.")
     return bool(value)
 
 

@@ -202,7 +202,7 @@ def _validated(activations: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, n
     try:
         values, names = np.asanyarray(activations), np.asarray(labels)
     except (TypeError, ValueError):
-        raise InputError("activations and labels must be arrays with rows of one length, got something else.") from None
+        raise InputError("activations and labels must be arrays, got rows of different lengths or no arrays.") from None
     if values.ndim != 2 or 0 in values.shape:
         raise InputError(f"activations must have shape (n_inputs, n_neurons), got {values.shape}.")
     if not (np.issubdtype(values.dtype, np.number) or values.dtype == bool) or np.iscomplexobj(values):
