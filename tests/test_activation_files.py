@@ -12,7 +12,6 @@ import pytest
 from scipy.special import ndtr
 
 import nonlazy as nl
-from nonlazy import activation_files
 from nonlazy.activation_files import read
 
 ACTIVATIONS = np.random.default_rng(0).standard_normal((6, 4))
@@ -155,7 +154,7 @@ def test_sizes_are_checked_before_memory_is_taken(tmp_path, monkeypatch):
     with pytest.raises(nl.FileError, match="GiB and this machine has"):
         read(tmp_path / "a.h5")
     (tmp_path / "a.csv").write_text("labels,a\n0,1\n")
-    monkeypatch.setattr(activation_files.table, "memory", lambda: 10.0)
+    monkeypatch.setattr("nonlazy.memory.of_machine", lambda: 10.0)
     with pytest.raises(nl.FileError, match="may not fit into memory"):
         read(tmp_path / "a.csv")
 

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 import nonlazy as nl
-from nonlazy.sampling.devices import make_mesh
+from nonlazy.sampling.chains import Sampler, Schedule, _advance
+from nonlazy.sampling.devices import make_mesh, spread
+from nonlazy.sampling.hmc import HMC
+from nonlazy.sampling.room import bytes_of_chains
 
 # Where rounding has not grown yet: the step size pools the chains, and trajectories amplify its last digits.
 PROGRAM = """
@@ -79,3 +82,33 @@ def test_processes_keep_no_checkpoint(posterior, monkeypatch, tmp_path):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(nl.InputError, match="checkpoint must be None in a run over several processes"):
         nl.sample(posterior, chains=1, checkpoint=tmp_path)
+
+
+def test_draws_that_do_not_fit_in_memory_are_refused_before_the_start(posterior):
+    with pytest.raises(
+        nl.InputError, match=r"draws: 1000000000 of 4 chains take .* GiB and this machine has .* for preactiv"
+    ):
+        nl.sample(posterior, draws=10**9, keep=("preactivations",))
+
+
+def test_chains_that_do_not_fit_on_their_devices_are_refused_before_the_start(posterior, monkeypatch):
+    monkeypatch.setattr("nonlazy.memory.of_device", lambda device: 1e4)
+    with pytest.raises(
+        nl.InputError, match=r"chains: 4 chains on 1 devices take at least .* GiB on each, and each has"
+    ):
+        nl.sample(posterior, draws=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [1, 2])
+def test_chains_take_at_least_what_is_said(depth):
+    """By the compiler's own account of the loop."""
+    with jax.enable_x64(True):
+        posterior = nl.Posterior(nl.Model(width=60, depth=depth), nl.tasks.orthogonal(80), 1e-3)
+        mesh = make_mesh(2)
+        density, key = spread((posterior.reduced, jax.random.key(0)), mesh, None)
+        sampler = Sampler(density, HMC, Schedule(2, 5, 5, 1), ("readout",), key, mesh)
+        arguments = density, key, sampler.schedule, sampler.start(sampler.prior_positions()), sampler.buffers(1), 5, 0
+        compiled = _advance.lower(*arguments, method=HMC, keep=sampler.keep).compile()
+    account = compiled.memory_analysis()
+    assert 0.5 < bytes_of_chains(sampler) / (account.temp_size_in_bytes + account.argument_size_in_bytes) < 1.0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nonlazy.array_files import MOST_LISTED, memory
+from nonlazy import memory
+from nonlazy.array_files import MOST_LISTED
 from nonlazy.errors import FileError, InputError
 from nonlazy.files import reason
 
@@ -49,7 +50,7 @@ def _parsed(path: Path) -> pd.DataFrame:
     import pandas as pd  # takes a second to import
 
     # A number takes eight bytes of memory, and two of text at least.
-    if 4 * path.stat().st_size > memory():
+    if 4 * path.stat().st_size > memory.of_machine():
         raise FileError(f"{path} may not fit into memory as a table: save it as .npy, which is read in parts.")
     try:
         return pd.read_csv(path, low_memory=False)

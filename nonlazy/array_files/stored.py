@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nonlazy import memory
 from nonlazy.errors import FileError, InputError
 
 # Names listed in a message.
@@ -47,10 +47,10 @@ def choose(arrays: Mapping[str, StoredArray], name: str, option: str, path: Path
             f"{name!r} in {path} is an array of Python objects, which are not read: they could run code. "
             "Save plain numbers or strings, such as labels.astype(str)."
         )
-    if not array.mapped and array.n_bytes > memory():
+    if not array.mapped and array.n_bytes > memory.of_machine():
         raise FileError(
             f"{name!r} in {path}, {array}, would take {array.n_bytes / 2**30:.1f} GiB and this machine has "
-            f"{memory() / 2**30:.1f}: save it as .npy, which is read in parts."
+            f"{memory.of_machine() / 2**30:.1f}: save it as .npy, which is read in parts."
         )
     return array
 
@@ -60,11 +60,3 @@ def listing(arrays: Mapping[str, Any]) -> str:
     shown = [f"{name!r} {array}" for name, array in arrays.items()][:MOST_LISTED]
     rest = [f"{len(arrays) - MOST_LISTED} more"] if len(arrays) > MOST_LISTED else []
     return ", ".join(shown + rest) or "no arrays"
-
-
-def memory() -> float:
-    """Bytes of memory of this machine; no limit where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf

@@ -32,6 +32,7 @@ from nonlazy.sampling.nuts import NUTS
 from nonlazy.sampling.progress import Report
 from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
 from nonlazy.sampling.result import to_tree
+from nonlazy.sampling.room import check_room
 from nonlazy.sampling.run import Run
 from nonlazy.sampling.tempered import TEMPERED
 from nonlazy.theory import solve
@@ -89,7 +90,7 @@ def sample(
         observed_data, constant_data. Layers are numbered from 1, labels carry the names of the classes.
 
     Raises:
-        InputError: an argument outside its range.
+        InputError: an argument outside its range; a run that does not fit in memory.
         CheckpointError: a checkpoint that is damaged, in use, or belongs to another run.
 
     Warns:
@@ -116,6 +117,7 @@ def sample(
     prepared = chosen.prepare(posterior, posterior.density(parametrization), seed, progress is True)
     density, key = spread((prepared, jax.random.key(seed)), mesh, None)
     sampler = Sampler(density, chosen, schedule, kept, key, mesh)
+    check_room(sampler)
     if isinstance(start, str) and start == "theory":
         positions = theory_positions(posterior, parametrization, sampler, seed, progress is True)
     else:
