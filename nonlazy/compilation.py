@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import jax
+
+# Of 65530 that Linux allows by default; a run needs a few thousand.
+MOST_MAPS = 45_000
+MAPS = Path("/proc/self/maps")
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -32,6 +37,24 @@ def double_precision(function: Callable[Params, Result]) -> Callable[Params, Res
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def forget_programs_if_many() -> None:
+    """Drop compiled programs before the process has as many memory maps as Linux allows, where the compiler crashes.
+
+    Each program holds hundreds of maps: some ninety networks of different shape in one process reach the limit.
+    """
+    if memory_maps() > MOST_MAPS:
+        jax.clear_caches()
+
+
+def memory_maps() -> int:
+    """Memory maps of this process; 0 where the system does not say."""
+    try:
+        with MAPS.open("rb") as lines:
+            return sum(1 for _ in lines)
+    except OSError:
+        return 0
 
 
 def compiled(function: Callable[Params, Result]) -> Callable[Params, Result]:

@@ -17,6 +17,7 @@ import xarray as xr
 from filelock import FileLock
 
 import nonlazy as nl
+from nonlazy import compilation
 from nonlazy.sampling import run as run_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
@@ -278,3 +279,15 @@ def test_weights_are_those_of_the_networks_that_predict(task, depth, parametriza
             np.testing.assert_allclose(predictions, one["predictions"], atol=1e-10)
             kernels = model.kernels(model.hidden_layers(task.inputs, weights))
             np.testing.assert_allclose(kernels, one["kernels"], atol=1e-10)
+
+
+def test_programs_are_dropped_before_memory_maps_run_out(posterior, monkeypatch):
+    dropped = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: dropped.append(True))
+    sample(posterior)
+    assert not dropped
+    monkeypatch.setattr(compilation, "memory_maps", lambda: 60_000)
+    sample(posterior)
+    assert dropped == [True]
+    monkeypatch.undo()
+    assert compilation.memory_maps() > 100 or not compilation.MAPS.exists()

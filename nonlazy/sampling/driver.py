@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 from xarray import DataTree
 
-from nonlazy.compilation import double_precision
+from nonlazy.compilation import double_precision, forget_programs_if_many
 from nonlazy.errors import InputError, SamplingWarning
 from nonlazy.posterior import PARAMETRIZATIONS, Position, Posterior
 from nonlazy.sampling.chains import Sampler, Schedule, draw_networks
@@ -103,6 +103,7 @@ def sample(
         >>> tree["posterior"]["kernel_blocks"].sizes
         Frozen({'chain': 2, 'draw': 100, 'layer': 1, 'label': 3, 'label_': 3})
     """
+    forget_programs_if_many()
     if not isinstance(posterior, Posterior):
         raise InputError(f"posterior must be a nonlazy.Posterior, got {type(posterior).__name__}.")
     schedule = Schedule(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nonlazy.codes import activity_threshold, code_names, neuron_codes
-from nonlazy.compilation import double_precision
+from nonlazy.compilation import double_precision, forget_programs_if_many
 from nonlazy.errors import ConvergenceError, InputError
 from nonlazy.kernels import class_averages
 from nonlazy.posterior import Posterior
@@ -74,6 +74,7 @@ def solve(
         >>> theory.scheme, [branch.code for branch in theory.codes][:3], round(theory.codes[0].probability, 3)
         ('redundant', [(1, 1, 0), (1, 0, 1), (0, 1, 1)], 0.331)
     """
+    forget_programs_if_many()
     if not isinstance(posterior, Posterior):
         raise InputError(f"posterior must be a nonlazy.Posterior, got {type(posterior).__name__}.")
     integer("seed", seed, 0)
