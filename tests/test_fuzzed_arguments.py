@@ -22,6 +22,8 @@ def call(name, arguments, replaced):
     try:
         return try_to_call(ENTRIES[name], arguments | replaced)
     except Exception as error:
+        if any("of the learning curve" in note for note in getattr(error, "__notes__", ())):
+            return "taken"  # what a function of the user raises is passed on
         error.add_note(f"{name} with another {', '.join(replaced)}")
         raise
 
