@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,13 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
 
 
 def items(name: str, value: Any, allowed: str) -> list[Any]:
-    """The items of a list, a tuple, or an array with an axis; a text is one item, not a list of letters."""
-    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    if not (is_list or (isinstance(value, np.ndarray) and value.ndim > 0)):
-        raise InputError(f"{name} must be {allowed}, got {shown(value)}.")
-    return list(value)
+    """The items of a list, an array with an axis, or anything else with an order; a text is one item, not a list of letters."""
+    try:
+        if isinstance(value, str | bytes | Mapping | Set):
+            raise TypeError
+        return list(value)
+    except TypeError:
+        raise InputError(f"{name} must be {allowed}, got {shown(value)}.") from None
 
 
 def truth(name: str, value: Any) -> bool:

@@ -108,6 +108,8 @@ def arguments_of(
     small: dict[str, Any] = {"n_inputs": 8, "n_train": 6, "n_test": 3, "progress": False, "n_workers": 0}
     if name == "learning_curve":
         small["method"] = lambda _, progress: theory
+    if name == "tasks.from_arrays":
+        small["labels"] = LABELS
     if name == "tasks.cifar10":
         small["source"] = folder
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import jax
@@ -127,7 +128,9 @@ def _same_columns(name: str, array: np.ndarray, other: str, expected: np.ndarray
 
 def _names(class_names: Any, labels: np.ndarray) -> tuple[str, ...]:
     given = items("class_names", class_names, "a sequence of names")
-    names = tuple(name if isinstance(name, str) else shown(name) for name in given) or _numbers(labels)
+    if not all(isinstance(name, str | Number | np.generic) for name in given):
+        raise InputError(f"class_names must be texts or numbers, got {shown(class_names)}.")
+    names = tuple(map(str, given)) or _numbers(labels)
     if len(set(names)) != len(names):
         raise InputError(f"class_names must differ from each other, got {shown(names)}.")
     if len(names) < 2:
