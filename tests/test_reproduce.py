@@ -20,6 +20,7 @@ from nonlazy.reproduce import ENTRIES, SIZES, Outcome, chosen, claim_line, repro
 from nonlazy.reproduce.claims import above, below, close_to
 from nonlazy.reproduce.entries import published_numbers
 from nonlazy.reproduce.entries.published_numbers import Row
+from nonlazy.reproduce.entry import Entry
 from nonlazy.reproduce.networks import block_contrast, mean_and_error
 
 RUNNER = CliRunner()
@@ -260,3 +261,28 @@ def test_quick_entry_of_cifar10(tmp_path):
     (result,) = reproduce([ENTRIES["cifar10"]], tmp_path, "quick", data=CIFAR10, progress=False)
     assert result["claims"]
     assert any(claim["holds"] for claim in result["claims"])
+
+
+# Entries in which the full size does more than the quick one: other depths, theories, starts, dynamics.
+STRUCTURE = ("depths", "theory", "sampled", "starts")
+LENGTHS = {"chains": 2, "warmup": 5, "draws": 5, "thin": 2}
+
+
+def full_at_quick_sizes(entry):
+    """Everything that the full size computes, with the numbers of the quick one."""
+    quick, full = (entry.settings(size) for size in ("quick", "full"))
+    settings = {key: full[key] if key in STRUCTURE else value for key, value in quick.items()}
+    for key, value in quick.items():
+        if value == {}:
+            settings[key] = {name: LENGTHS[name] for name in full[key]}
+    return settings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mnist", "drift", "posteriors", "published-numbers", "readout-scaling"])
+def test_what_only_full_sizes_compute(name, tmp_path, monkeypatch):
+    settings = full_at_quick_sizes(ENTRIES[name])
+    assert settings != ENTRIES[name].settings("quick")
+    monkeypatch.setattr(Entry, "settings", lambda self, size: settings)
+    (result,) = reproduce([ENTRIES[name]], tmp_path, "full", progress=False)
+    assert result["claims"]

@@ -60,7 +60,7 @@ class Network:
     def _theory(self, job: Job) -> Theory | None:
         """None where there is none, for deep ReLU networks, or where the settings leave it out."""
         deep = self.posterior.model.depth > 1
-        if self.activation not in job.settings["theory"] or (deep and self.activation == "relu"):
+        if self.activation not in job.settings["theory"] or (deep and self.activation != "linear"):
             return None
         particles = job.settings["n_particles"] if self.activation != "linear" else None
         return solve(self.posterior, seed=job.seed, progress=False, throw=False, n_particles=particles)
