@@ -16,8 +16,8 @@ from pathlib import Path
 
 RESULTS = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parent.parent / "docs" / "reliability" / "sharding.md"
-SIZES = (50, 100, 200)
-ROUNDS = 3
+SIZES = (100, 200)
+ROUNDS = 2
 PROGRAM = """
 import json, sys, time, warnings
 import nonlazy as nl
