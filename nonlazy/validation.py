@@ -85,13 +85,13 @@ def truth(name: str, value: Any) -> bool:
 
 
 def file_path(name: str, value: Any) -> Path:
-    """A path that the file system can hold."""
+    """A path that the file system can hold; an empty text would be the present folder."""
     try:
         path = Path(value)
         os.fsencode(path)
     except (TypeError, ValueError):
         raise InputError(f"{name} must be a path, got {shown(value)}.") from None
-    if "\0" in str(path) or len(str(path)) > LONGEST_PATH:
+    if value == "" or "\0" in str(path) or len(str(path)) > LONGEST_PATH:
         raise InputError(f"{name} must be a path, got {shown(value)}.")
     return path
 

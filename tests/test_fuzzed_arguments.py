@@ -13,6 +13,12 @@ import nonlazy as nl
 pytestmark = pytest.mark.usefixtures("few_simulations")
 
 
+@pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path, monkeypatch):
+    """Texts are taken for paths, and files are written there."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def theory(posterior):
     return nl.solve(nl.Posterior(nl.Model(width=10, activation="linear"), posterior.task, 1e-3), progress=False)
