@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pickle
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 from image_files import LABELS, PIXELS, Bomb, images, rows
+from shared_images import CIFAR10, needs_cifar10
 
 from nonlazy.errors import FileError, InputError
 from nonlazy.tasks import cifar10
 from nonlazy.tasks.cifar_batches import TEST_BATCH, TRAINING_BATCHES
-
-SHARED_CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10_3classes.npz"
 
 
 class Python2Pickler(pickle._Pickler):
@@ -126,11 +124,10 @@ def test_batches_cut_short_and_missing(tmp_path):
         cifar10(source=folder)
 
 
+@needs_cifar10
 def test_shared_cifar_images():
-    if not SHARED_CIFAR.is_file():
-        pytest.skip("the three-class CIFAR-10 archive lies only beside the development checkout")
-    task = cifar10(n_train=90, n_test=300, source=SHARED_CIFAR)
-    stored = np.load(SHARED_CIFAR)
+    task = cifar10(n_train=90, n_test=300, source=CIFAR10)
+    stored = np.load(CIFAR10)
     assert task.class_names == ("airplane", "automobile", "bird")
     assert task.inputs.shape == (90, 3072)
     scale = task.inputs.max() / np.round(task.inputs.max() / task.inputs[task.inputs > 0].min())

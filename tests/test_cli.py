@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from commands import call
 
 import nonlazy as nl
-from nonlazy import cli, config, demo, pipeline
+from nonlazy import config, demo, pipeline
 
 pytestmark = pytest.mark.usefixtures("few_simulations")
 
@@ -37,15 +39,6 @@ chains = 2
 warmup = 30
 draws = 20
 """
-
-
-def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of a command."""
-    monkeypatch.setattr(sys, "argv", ["nonlazy", *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main()
-    captured = capsys.readouterr()
-    return exit_.value.code or 0, captured.out, captured.err
 
 
 @pytest.fixture
@@ -188,12 +181,18 @@ def test_output_folder_that_cannot_be_made(monkeypatch, capsys, config_file, tmp
     assert "cannot be made" in err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
 def test_output_folder_that_is_not_writable(monkeypatch, capsys, config_file, tmp_path):
-    (tmp_path / "out").mkdir(mode=0o555)
+    """As the system says to all but root, who can write everywhere."""
+
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "mkdir", refuse)
     status, _, err = call(monkeypatch, capsys, "run", config_file, "--out", tmp_path / "out")
     assert status == 2
-    assert "cannot be made" in err
+    assert "cannot be made: Permission denied" in err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_folder_of_another_run(monkeypatch, capsys, config_file, tmp_path):

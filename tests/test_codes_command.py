@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from commands import call
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
-from test_cli import call
 from test_coding_scheme import LABELS, population, respond
 
 import nonlazy as nl

@@ -14,9 +14,9 @@ import time
 import numpy as np
 import pytest
 from browser import chromium, needs_chromium, requested
+from commands import call
 
 import nonlazy as nl
-from nonlazy import cli
 from nonlazy.explore import ACTIVATIONS, SamplingCancelledError, Settings, figures, model, predict, sample, server
 
 SMALL = {"n_inputs": 20, "width": 20, "log_temperature": -4.0}
@@ -218,22 +218,15 @@ def test_bound_to_loopback(page_module):
     assert server.LOOPBACK == "127.0.0.1"
 
 
-def call(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
-    monkeypatch.setattr(sys, "argv", ["nonlazy", "explore", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main()
-    return exit_.value.code, capsys.readouterr().err
-
-
 def test_without_panel_one_sentence_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(server, "find_spec", lambda name: None)
-    code, err = call(monkeypatch, capsys, "--no-browser")
+    code, _, err = call(monkeypatch, capsys, "explore", "--no-browser")
     assert code == 2
     assert err == "nonlazy: nonlazy explore needs Panel, which is not installed: pip install 'nonlazy[explore]'.\n"
 
 
 def test_port_out_of_range_is_one_sentence(monkeypatch, capsys):
-    code, err = call(monkeypatch, capsys, "--no-browser", "--port", "70000")
+    code, _, err = call(monkeypatch, capsys, "explore", "--no-browser", "--port", "70000")
     assert code == 2
     assert err == "nonlazy: port must be an integer from 0 (any free port) to 65535, got 70000.\n"
 

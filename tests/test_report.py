@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
+from browser import chromium, needs_chromium, requested
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import nonlazy as nl
 from nonlazy.analysis import summarize
 from nonlazy.report import pictures, report_page
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +42,11 @@ def test_page_is_self_contained(page):
     assert "http" not in text.replace("http://www.w3.org", "")
 
 
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@needs_chromium
 def test_page_in_chromium(page):
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
+    with chromium() as driver:
         driver.get(page.as_uri())
         assert driver.title == "A <run>"
         images = driver.find_elements(By.TAG_NAME, "img")
@@ -67,11 +56,7 @@ def test_page_in_chromium(page):
         assert len(sizes) >= 6
         assert all(natural > 100 and shown > 100 for natural, shown in sizes)
         assert driver.get_log("browser") == []
-        events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-        requested = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        assert [url for url in requested if not url.startswith(("data:", "file:", "chrome:"))] == []
-    finally:
-        driver.quit()
+        assert requested(driver) == []
 
 
 def test_summary_is_strict_json(tree):

@@ -11,6 +11,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from shared_images import CIFAR10, needs_cifar10
 from typer.testing import CliRunner
 
 from nonlazy import cli
@@ -24,7 +25,6 @@ from nonlazy.reproduce.entry import Entry
 from nonlazy.reproduce.networks import block_contrast, mean_and_error
 
 RUNNER = CliRunner()
-CIFAR10 = Path(__file__).parents[2] / "shared" / "data" / "cifar10_3classes.npz"
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,8 @@ def test_quick_entries(name, tmp_path):
 
 
 @pytest.mark.slow
+@needs_cifar10
 def test_quick_entry_of_cifar10(tmp_path):
-    if not CIFAR10.exists():
-        pytest.skip(f"needs the images in {CIFAR10.parent}, which lie beside the development checkout")
     (result,) = reproduce([ENTRIES["cifar10"]], tmp_path, "quick", data=CIFAR10, progress=False)
     assert result["claims"]
     assert any(claim["holds"] for claim in result["claims"])
