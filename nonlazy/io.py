@@ -6,9 +6,9 @@ import os
 
 import xarray as xr
 
-from nonlazy.errors import FileError, InputError
+from nonlazy.errors import FileError
 from nonlazy.files import reason, write_atomically
-from nonlazy.validation import file_path
+from nonlazy.validation import file_path, run_of
 
 
 def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
@@ -18,8 +18,7 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         InputError: no tree, or no path.
         FileError: the place cannot be written; an older file of this name is left as it was.
     """
-    if not isinstance(tree, xr.DataTree):
-        raise InputError(f"tree must be a result of nonlazy.sample, got {type(tree).__name__}.")
+    run_of("tree", tree)
     write_atomically(file_path("path", path), lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"))
 
 

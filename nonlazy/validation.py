@@ -77,7 +77,7 @@ def items(name: str, value: Any, allowed: str) -> list[Any]:
         raise InputError(f"{name} must be {allowed}, got {shown(value)}.") from None
 
 
-def truth(name: str, value: Any) -> bool:
+def boolean(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} must be true or false, got {shown(value)}.")

@@ -13,9 +13,9 @@ import pytest
 
 import nonlazy as nl
 from nonlazy.sampling.chains import Sampler, Schedule, _advance
-from nonlazy.sampling.devices import make_mesh, spread
+from nonlazy.sampling.devices import make_mesh, shard
 from nonlazy.sampling.hmc import HMC
-from nonlazy.sampling.room import bytes_of_chains
+from nonlazy.sampling.memory_needed import bytes_of_chains
 
 # Where rounding has not grown yet: the step size pools the chains, and trajectories amplify its last digits.
 PROGRAM = """
@@ -106,7 +106,7 @@ def test_chains_take_at_least_what_is_said(depth):
     with jax.enable_x64(True):
         posterior = nl.Posterior(nl.Model(width=60, depth=depth), nl.tasks.orthogonal(80), 1e-3)
         mesh = make_mesh(2)
-        density, key = spread((posterior.reduced, jax.random.key(0)), mesh, None)
+        density, key = shard((posterior.reduced, jax.random.key(0)), mesh, None)
         sampler = Sampler(density, HMC, Schedule(2, 5, 5, 1), ("readout",), key, mesh)
         arguments = density, key, sampler.schedule, sampler.start(sampler.prior_positions()), sampler.buffers(1), 5, 0
         compiled = _advance.lower(*arguments, method=HMC, keep=sampler.keep).compile()

@@ -13,7 +13,7 @@ from nonlazy.analysis.generalization import generalization
 from nonlazy.errors import InputError
 from nonlazy.posterior import Posterior
 from nonlazy.theory import Theory, solve
-from nonlazy.validation import shown, truth
+from nonlazy.validation import boolean, shown
 
 
 def learning_curve(
@@ -44,7 +44,7 @@ def learning_curve(
         True
     """
     posteriors = _checked(posteriors)
-    truth("progress", progress)
+    boolean("progress", progress)
     if not callable(method):
         raise InputError(
             f"method must be nonlazy.solve, nonlazy.sample or one of them with settings, got {shown(method)}."

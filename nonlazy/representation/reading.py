@@ -17,7 +17,7 @@ from nonlazy.representation.scheme import Code, CodingScheme, Evidence
 from nonlazy.representation.sharing import participation_ratio, sharing_p_value, weaker_half
 from nonlazy.representation.structure import permutation_p_values
 from nonlazy.representation.verdict import FALSE_ALARMS, labels_matter, neurons_differ, readable, verdict
-from nonlazy.validation import integer, real_array
+from nonlazy.validation import integer, label_index, real_array
 
 BOOTSTRAPS = 200
 
@@ -211,10 +211,8 @@ def _validated(activations: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, n
         raise InputError(f"labels must have one entry for each of the {len(values)} inputs, got shape {names.shape}.")
     if names.dtype.kind == "f" and not np.isfinite(names).all():
         raise InputError("labels must be finite, got NaN or infinity.")
-    try:
-        classes, index, counts = np.unique(names, return_inverse=True, return_counts=True)
-    except TypeError:
-        raise InputError("labels must be of one type that can be sorted, got a mixture.") from None
+    classes, index = label_index(names)
+    counts = np.bincount(index)
     if len(classes) < 2:
         raise InputError(f"labels must hold at least two classes, got only {classes[0]}.")
     if counts.min() < 2:

@@ -19,7 +19,7 @@ from nonlazy.compilation import COMPILER_OPTIONS, OPTIONS_FOR_ONE_CALL
 from nonlazy.errors import InputError
 from nonlazy.posterior import Network, Position
 from nonlazy.sampling import adaptation
-from nonlazy.sampling.devices import spread
+from nonlazy.sampling.devices import shard
 from nonlazy.sampling.method import Info, Method, NetworkDensity
 from nonlazy.sampling.recording import record
 
@@ -73,7 +73,7 @@ class Sampler(NamedTuple):
         n, depth, inputs = self.schedule.chains, self.density.model.depth, self.density.task.n_inputs
         # Draws of the prior have 0, networks of the end 1, transitions the rest.
         keys = jax.random.split(jax.random.fold_in(self.key, 2**32 - 1), n)
-        states = _start(self.density, keys, spread(positions, self.mesh, 0), method=self.method)
+        states = _start(self.density, keys, shard(positions, self.mesh, 0), method=self.method)
         if not jnp.isfinite(states.logdensity).all():
             raise InputError(
                 f"temperature {self.density.temperature:.3g} is too low: at the start the log density is not finite in double "
@@ -87,7 +87,7 @@ class Sampler(NamedTuple):
         """Each chain on its device, what is common on all."""
         common = {"step_size": chains.step_size, "iteration": chains.iteration}
         own = {"chains": chains.chains, "kernel_sum": chains.kernel_sum}
-        return Chains(**spread(own, self.mesh, 0), **spread(common, self.mesh, None))
+        return Chains(**shard(own, self.mesh, 0), **shard(common, self.mesh, None))
 
     def seconds_of_first_transition(self, chains: Chains) -> float:
         """Time of one gradient, times the steps of a transition at the first step size: for the progress display."""
@@ -109,7 +109,7 @@ class Sampler(NamedTuple):
     def buffers(self, capacity: int) -> Buffers:
         """Room for `capacity` draws of all chains."""
         empty = {name: jnp.zeros((capacity, *s.shape), s.dtype) for name, s in self.record_shapes().items()}
-        return spread(empty, self.mesh, 1)
+        return shard(empty, self.mesh, 1)
 
     def advance(self, chains: Chains, buffers: Buffers, stop: int, first_draw: int) -> tuple[Chains, Buffers]:
         """Transitions up to number `stop`, draws written to the buffers from draw number `first_draw` on."""

@@ -5,6 +5,8 @@ The compiler then gives each device the transitions of its own chains; they meet
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 import jax
@@ -36,8 +38,8 @@ def make_mesh(n_chains: int) -> Mesh:
     return Mesh(np.array(devices[:n]), (CHAINS,))
 
 
-def spread(tree: Tree, mesh: Mesh, axis: int | None) -> Tree:
-    """Arrays with this axis spread over the mesh, or copied to each device for None."""
+def shard(tree: Tree, mesh: Mesh, axis: int | None) -> Tree:
+    """Arrays with this axis sharded over the mesh, or copied to each device for None."""
     sharding = NamedSharding(mesh, PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, CHAINS))
     return jax.tree.map(lambda array: _place(array, sharding), tree)
 
@@ -48,12 +50,17 @@ def _place(array: ArrayLike, sharding: NamedSharding) -> Array:
     if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_place(jax.random.key_data(array), sharding))
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        return jax.jit(lambda x: x, out_shardings=sharding)(array)
+        return _resharding(sharding)(array)
     # Devices of other processes take what every process holds in its own memory.
     return jax.device_put(np.asarray(array), sharding)
 
 
-def fetch(array: Array) -> np.ndarray[Any, Any]:
+@cache
+def _resharding(sharding: NamedSharding) -> Callable[[Array], Array]:
+    return jax.jit(lambda x: x, out_shardings=sharding)
+
+
+def gather(array: Array) -> np.ndarray[Any, Any]:
     """All of an array in this process's memory."""
     if array.is_fully_addressable:
         return np.asarray(array)

@@ -21,18 +21,18 @@ from nonlazy.errors import InputError, SamplingWarning
 from nonlazy.posterior import PARAMETRIZATIONS, Position, Posterior
 from nonlazy.sampling.chains import Sampler, Schedule, draw_networks
 from nonlazy.sampling.checkpoint import Checkpoint
-from nonlazy.sampling.devices import make_mesh, spread
+from nonlazy.sampling.devices import make_mesh, shard
 from nonlazy.sampling.diagnostics import diagnose
 from nonlazy.sampling.hmc import HMC
 from nonlazy.sampling.langevin import LANGEVIN
 from nonlazy.sampling.mala import MALA
 from nonlazy.sampling.mclmc import MCLMC
+from nonlazy.sampling.memory_needed import check_memory
 from nonlazy.sampling.method import Method, NetworkDensity
 from nonlazy.sampling.nuts import NUTS
 from nonlazy.sampling.progress import Report
 from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
 from nonlazy.sampling.result import to_tree
-from nonlazy.sampling.room import check_room
 from nonlazy.sampling.run import Run
 from nonlazy.sampling.tempered import TEMPERED
 from nonlazy.theory import solve
@@ -116,9 +116,9 @@ def sample(
     if checkpoint is not None and jax.process_count() > 1:
         raise InputError("checkpoint must be None in a run over several processes, which cannot be resumed.")
     prepared = chosen.prepare(posterior, posterior.density(parametrization), seed, progress is True)
-    density, key = spread((prepared, jax.random.key(seed)), mesh, None)
+    density, key = shard((prepared, jax.random.key(seed)), mesh, None)
     sampler = Sampler(density, chosen, schedule, kept, key, mesh)
-    check_room(sampler)
+    check_memory(sampler)
     if isinstance(start, str) and start == "theory":
         positions = theory_positions(posterior, parametrization, sampler, seed, progress is True)
     else:

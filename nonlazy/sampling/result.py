@@ -9,7 +9,7 @@ import numpy as np
 from xarray import Dataset, DataTree
 
 from nonlazy.posterior import Network, Posterior
-from nonlazy.sampling.devices import fetch
+from nonlazy.sampling.devices import gather
 from nonlazy.sampling.recording import DIMENSIONS, KEPT_VARIABLES
 from nonlazy.sampling.run import Run
 from nonlazy.tasks import Task
@@ -27,8 +27,8 @@ def to_tree(
         "label": list(posterior.task.class_names),
         "label_": list(posterior.task.class_names),
     }
-    mean_kernel = fetch(run.chains.kernel_sum) / max(run.n_drawn, 1)
-    layers = np.stack([fetch(z) for z in networks.preactivations], axis=1)
+    mean_kernel = gather(run.chains.kernel_sum) / max(run.n_drawn, 1)
+    layers = np.stack([gather(z) for z in networks.preactivations], axis=1)
     groups: dict[str, dict[str, Any]] = {
         "posterior": {name: draws[name] for name in draws if name in KEPT_VARIABLES},
         "sample_stats": {name: draws[name] for name in draws if name not in (*KEPT_VARIABLES, "targets")},
@@ -36,7 +36,7 @@ def to_tree(
         "posterior_mean": {"kernel": (("chain", "layer", "input", "input_"), mean_kernel)},
         "last_draw": {
             "preactivations": (("chain", "layer", "neuron", "input"), layers.swapaxes(-1, -2)),
-            "readout": (("chain", "neuron", "output"), fetch(networks.readout)),
+            "readout": (("chain", "neuron", "output"), gather(networks.readout)),
         },
         "observed_data": {"targets": (("input", "output"), posterior.task.targets)},
         "constant_data": _constant_data(posterior.task),

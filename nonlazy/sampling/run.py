@@ -12,7 +12,7 @@ from nonlazy.posterior import Position
 from nonlazy.sampling import adaptation
 from nonlazy.sampling.chains import Chains, Sampler
 from nonlazy.sampling.checkpoint import Arrays, Checkpoint
-from nonlazy.sampling.devices import agreed, fetch, in_any, spread
+from nonlazy.sampling.devices import agreed, gather, in_any, shard
 from nonlazy.sampling.interruption import Interruption
 from nonlazy.sampling.progress import ProgressBar, Report
 
@@ -108,7 +108,7 @@ class Run:
     def _partial(self) -> Arrays:
         """The draws of the block in progress, (draws, chains, ...)."""
         filled = self.n_drawn - self.first_draw
-        return {name: fetch(buffer[:filled]) for name, buffer in self.buffers.items()}
+        return {name: gather(buffer[:filled]) for name, buffer in self.buffers.items()}
 
     def _place(self, block: Arrays) -> None:
         for name, values in block.items():
@@ -128,4 +128,4 @@ class Run:
             self._place(block)
             self.first_draw += len(block["lp"])
         filled = {name: b.at[: len(saved.draws[name])].set(saved.draws[name]) for name, b in self.buffers.items()}
-        self.buffers = spread(filled, self.sampler.mesh, 1)
+        self.buffers = shard(filled, self.sampler.mesh, 1)

@@ -21,7 +21,7 @@ from nonlazy.sampling.driver import choose_method
 from nonlazy.sampling.recording import check_keep
 from nonlazy.sweep.design import Design, Values, make_design
 from nonlazy.tasks import Task
-from nonlazy.validation import integer, one_of, shown, truth
+from nonlazy.validation import boolean, integer, one_of, shown
 
 WHAT = ("sampling", "theory", "schemes")
 DEFAULT_WHAT = ("sampling", "theory")
@@ -90,7 +90,7 @@ def make_plan(
         InputError: the first point that cannot be computed, and which of its entries is why.
     """
     chosen = check_what(what)
-    keep_samples = truth("keep_samples", keep_samples)
+    keep_samples = boolean("keep_samples", keep_samples)
     design = make_design(axes, points, seed)
     check, made = _Checker(), []
     for number, values in enumerate(design.points()):

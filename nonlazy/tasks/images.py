@@ -18,7 +18,7 @@ from nonlazy.tasks import sources
 from nonlazy.tasks.classes import encode
 from nonlazy.tasks.split import ImagePool, split
 from nonlazy.tasks.task import Task
-from nonlazy.validation import one_of, shown, truth
+from nonlazy.validation import boolean, one_of, shown
 
 CENTERINGS = ("none", "pixel_mean", "train_mean")
 DIGITS = tuple(map(str, range(10)))
@@ -177,7 +177,7 @@ def _image_task(
     rows = split(pool, classes, n_train, n_test, seed)
     inputs, test_inputs = pool.pixels[rows.train] / pool.white, pool.pixels[rows.test] / pool.white
     shift = _shift(inputs, center)
-    scale = _scale(inputs - shift) if truth("normalize", normalize) else 1.0
+    scale = _scale(inputs - shift) if boolean("normalize", normalize) else 1.0
     train = (
         (inputs - shift) * scale,
         encode(rows.train_labels, len(rows.class_names), encoding),

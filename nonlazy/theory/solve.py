@@ -17,7 +17,7 @@ from nonlazy.theory.neurons import Branch, OutlierNeurons
 from nonlazy.theory.particles import solve_particles
 from nonlazy.theory.result import Theory
 from nonlazy.theory.symmetric import MIN_NODES, N_NODES, SymmetricData, solve_symmetric, symmetric_data
-from nonlazy.validation import integer, truth
+from nonlazy.validation import boolean, integer
 
 # Fraction of the variance of class activities between codes above which codes are discrete. Cutting a Gaussian in two at
 # its mean explains 2 / pi of its variance.
@@ -78,7 +78,7 @@ def solve(
     if not isinstance(posterior, Posterior):
         raise InputError(f"posterior must be a nonlazy.Posterior, got {type(posterior).__name__}.")
     integer("seed", seed, 0)
-    raises = truth("throw", throw)
+    raises = boolean("throw", throw)
     nodes = N_NODES if n_nodes is None else integer("n_nodes", n_nodes, MIN_NODES)
     model = posterior.model
     if model.regime == "lazy":

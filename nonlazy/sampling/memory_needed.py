@@ -14,7 +14,7 @@ COPIES_OF_POSITIONS, COPIES_OF_KERNELS = 5, 2
 BYTES = 8
 
 
-def check_room(sampler: Sampler) -> None:
+def check_memory(sampler: Sampler) -> None:
     """Compare what a run takes at least with the memory of the machine and of each device.
 
     Raises:
