@@ -109,6 +109,7 @@ class SamplingConfig(Section):
     keep: list[str] = list(DEFAULT_KEEP)
     thin: int = 1
     parametrization: str | None = None
+    features: str = "float64"
 
 
 class Config(Section):

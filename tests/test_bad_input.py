@@ -108,6 +108,12 @@ def test_more_inputs_than_features_is_fine_unless_linear():
         ({"start": "theory of everything"}, "start must be one of 'prior'"),
         ({"start": (np.zeros((2, 2)),)}, "start must be 'prior', 'theory' or coordinates of shapes"),
         ({"start": (np.full((12, 10), np.nan),)}, "start must hold finite coordinates"),
+        ({"features": "float16"}, "features must be one of 'float64', 'float32', got 'float16'"),
+        (
+            {"features": "float32", "parametrization": "plain"},
+            "features 'float32' needs parametrization 'reduced' and another method than 'tempered', got 'plain' and 'hmc'",
+        ),
+        ({"features": "float32", "method": "tempered"}, "features 'float32' needs .* got 'reduced' and 'tempered'"),
         ({"parametrization": "centred"}, "parametrization must be one of 'reduced', 'plain'"),
     ],
 )

@@ -81,6 +81,12 @@ def test_temperature_that_is_not_low(healthy):
     assert "N T = 0.2" in warnings_of(healthy)
 
 
+@pytest.mark.parametrize(("error", "warns"), [(0.05, False), (0.2, True), (np.nan, True)])
+def test_features_in_single_precision(healthy, error, warns):
+    healthy.attrs["rounding_error"] = error
+    assert ("Features in single precision change the log density" in warnings_of(healthy)) == warns
+
+
 def test_one_chain(healthy):
     alone = healthy.map_over_datasets(lambda data: data.isel(chain=[0]) if "chain" in data.dims else data)
     alone.attrs = healthy.attrs

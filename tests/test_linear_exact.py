@@ -154,6 +154,7 @@ def test_tempered():
     ("method", "settings"),
     [
         ("hmc", {}),
+        ("hmc", {"features": "float32"}),
         ("nuts", {}),
         ("mala", {"warmup": 4000, "thin": 100}),
         ("mclmc", {}),

@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.special import erf
 
 import nonlazy as nl
+from nonlazy.posterior import SinglePrecision
 from nonlazy.posterior.likelihood import draw_readout, log_marginal_likelihood
 
 T = 1e-3
@@ -278,3 +279,21 @@ def test_networks_drawn_on_test_inputs_follow_the_conditional_law():
     covariance = kernel[4:, 4:] - solved @ kernel[:4, 4:]
     assert_moments(first.transpose(0, 2, 1).reshape(len(keys), -1), mean.T.ravel(), np.kron(np.eye(2), covariance))
     np.testing.assert_allclose(second, 0.7 * PHI["erf"](first) @ position[1] / np.sqrt(2), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("activation", "depth"), [("erf", 1), ("relu", 2)])
+def test_features_in_single_precision(activation, depth):
+    """Rounded, hence not equal, but by no more than 24 bits allow; the gradient is the rounded density's own."""
+    target = posterior(activation, depth, width=30, n_inputs=20)
+    with jax.enable_x64(True):
+        rounded = SinglePrecision(target.reduced)
+        position = draw(target.reduced)
+        (value, gradient), (exact, exact_gradient) = (
+            jax.value_and_grad(density.log_density)(position) for density in (rounded, target.reduced)
+        )
+        assert rounded.features(position).dtype == np.float32
+        value, exact = float(value), float(exact)
+    assert 0 < abs(value - exact) < 1e-5 * abs(exact)
+    for g, expected in zip(gradient, exact_gradient, strict=True):
+        assert g.dtype == np.float64
+        np.testing.assert_allclose(g, expected, rtol=0, atol=1e-4 * np.abs(expected).max())

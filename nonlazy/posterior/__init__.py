@@ -2,5 +2,6 @@
 
 from nonlazy.posterior.densities import Network, Plain, Position, Reduced
 from nonlazy.posterior.posterior import PARAMETRIZATIONS, Posterior
+from nonlazy.posterior.single_precision import SinglePrecision
 
-__all__ = ["PARAMETRIZATIONS", "Network", "Plain", "Position", "Posterior", "Reduced"]
+__all__ = ["PARAMETRIZATIONS", "Network", "Plain", "Position", "Posterior", "Reduced", "SinglePrecision"]

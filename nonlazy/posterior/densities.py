@@ -59,16 +59,19 @@ class Reduced(NamedTuple):
         width = self.model.width
         return ((self.first_layer.rank, width), *((width, width),) * (self.model.depth - 1))
 
+    @property
+    def scale(self) -> float:
+        """Prefactor of Phi Phi^T in the covariance of the outputs."""
+        return self.readout_variance * self.model.output_scale**2
+
     def preactivations(self, position: Position) -> list[Float[Array, "P N"]]:
         return self.model.preactivations(self.first_layer.preactivations(position[0]), position[1:])
 
     def log_density(self, position: Position) -> Float[Array, ""]:
         r"""\(\log N(Y \mid 0, C) + \log N(\epsilon, W^2, \ldots \mid 0, 1)\)."""
         features = self.model.phi(self.preactivations(position)[-1])
-        scale = self.readout_variance * self.model.output_scale**2
-        return log_marginal_likelihood(features, self.task.targets, scale, self.temperature) + log_standard_normal(
-            position
-        )
+        likelihood = log_marginal_likelihood(features, self.task.targets, self.scale, self.temperature)
+        return likelihood + log_standard_normal(position)
 
     def network(self, key: Array, position: Position) -> Network:
         """A network of the posterior: the readout, and the weights that only test inputs see, drawn exactly."""

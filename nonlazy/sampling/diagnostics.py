@@ -27,6 +27,8 @@ MAX_ERROR_OVER_EXPECTED = 10
 MAX_WIDTH_TEMPERATURE = 0.01
 # The outputs miss the targets by N T t; t was between 4 and 6 in sigmoidal toy networks.
 TYPICAL_T = 5
+# Of the log density, in nats.
+MAX_ROUNDING_ERROR = 0.1
 N_PREDICTIONS = 30
 FROZEN_FRACTION = 0.02
 # Of Langevin dynamics: the time in which directions that the data leave free relax.
@@ -142,6 +144,8 @@ def _statistics(tree: xr.DataTree) -> dict[str, float]:
         own["round_trips"] = float(stats["round_trips"][:, -1].min())
     if "time" in stats:
         own["time"] = float((stats["time"][:, -1] - stats["time"][:, 0]).min())
+    if "rounding_error" in tree.attrs:
+        own["rounding_error"] = float(tree.attrs["rounding_error"])
     return own | {
         "acceptance_rate": float(stats["acceptance_rate"].mean()),
         "divergences": int(stats["diverging"].sum()),
@@ -194,6 +198,11 @@ def _warn_statistics(statistics: dict[str, float]) -> list[str]:
         found.append(
             f"The dynamics covered a time of {statistics['time']:.2g} from the first draw to the last; directions that the "
             f"data leave free need a time of {MIN_TIME} to relax. Draw more, or raise thin."
+        )
+    if not statistics.get("rounding_error", 0) <= MAX_ROUNDING_ERROR:
+        found.append(
+            f"Features in single precision change the log density by {statistics['rounding_error']:.2g} where the chains "
+            "ended: draws may be biased. Take features 'float64'."
         )
     error, width_temperature = statistics["training_error"], statistics["width_times_temperature"]
     temperature = error / statistics["training_error_over_temperature"]

@@ -18,7 +18,7 @@ from xarray import DataTree
 
 from nonlazy.compilation import double_precision, forget_programs_if_many
 from nonlazy.errors import InputError, SamplingWarning
-from nonlazy.posterior import PARAMETRIZATIONS, Position, Posterior
+from nonlazy.posterior import PARAMETRIZATIONS, Position, Posterior, SinglePrecision
 from nonlazy.sampling.chains import Sampler, Schedule, draw_networks
 from nonlazy.sampling.checkpoint import Checkpoint
 from nonlazy.sampling.devices import make_mesh, shard
@@ -33,6 +33,7 @@ from nonlazy.sampling.nuts import NUTS
 from nonlazy.sampling.progress import Report
 from nonlazy.sampling.recording import DEFAULT_KEEP, check_keep
 from nonlazy.sampling.result import to_tree
+from nonlazy.sampling.rounding import rounding_errors
 from nonlazy.sampling.run import Run
 from nonlazy.sampling.tempered import TEMPERED
 from nonlazy.theory import solve
@@ -58,6 +59,7 @@ def sample(
     keep: Sequence[str] = DEFAULT_KEEP,
     thin: int = 1,
     parametrization: str | None = None,
+    features: str = "float64",
 ) -> DataTree:
     """Draw networks from the posterior by Markov chains.
 
@@ -82,6 +84,9 @@ def sample(
         thin: transitions for each kept draw.
         parametrization: "reduced" (readout integrated out, first layer whitened) or "plain" (all weights); None picks "plain"
             for "langevin", "reduced" otherwise.
+        features: "float64", or "float32" for preactivations and features in single precision, which is faster for several
+            layers; coordinates, covariance and log density stay in double. Where the chains end, the log density is compared
+            with that of double precision (attribute rounding_error). Not for "plain" and "tempered".
 
     Returns:
         A tree in ArviZ's layout, axes (chain, draw, ...). Groups: posterior (what `keep` names), sample_stats (lp,
@@ -112,10 +117,13 @@ def sample(
     integer("seed", seed, 0)
     kept = check_keep(keep)
     chosen, parametrization = choose_method(method, parametrization)
+    in_single_precision = check_features(features, chosen, parametrization)
     mesh = make_mesh(schedule.chains)
     if checkpoint is not None and jax.process_count() > 1:
         raise InputError("checkpoint must be None in a run over several processes, which cannot be resumed.")
     prepared = chosen.prepare(posterior, posterior.density(parametrization), seed, progress is True)
+    if in_single_precision:
+        prepared = SinglePrecision(posterior.reduced)
     density, key = shard((prepared, jax.random.key(seed)), mesh, None)
     sampler = Sampler(density, chosen, schedule, kept, key, mesh)
     check_memory(sampler)
@@ -129,7 +137,7 @@ def sample(
     task = posterior.task
     configuration = posterior.describe() | {
         "sampling": schedule._asdict()
-        | {"seed": seed, "method": method, "parametrization": parametrization, "keep": kept},
+        | {"seed": seed, "method": method, "parametrization": parametrization, "features": features, "keep": kept},
         "start": start if isinstance(start, str) else f"coordinates {_fingerprint(*positions)}",
         "data": _fingerprint(task.inputs, task.targets, task.labels, task.test_inputs, task.test_targets),
         "versions": {package: version(package) for package in ("nonlazy", "jax", "jaxlib", "blackjax", "numpy")},
@@ -140,6 +148,8 @@ def sample(
         run.go(progress)
     networks = sampler.networks(run.chains)
     tree = to_tree(posterior, run, networks, configuration, time.perf_counter() - began)
+    if isinstance(density, SinglePrecision):
+        tree.attrs["rounding_error"] = float(jnp.abs(rounding_errors(density, run.chains.chains.position)).max())
     for warning in diagnose(tree).warnings:
         warnings.warn(warning, SamplingWarning, stacklevel=3)
     return tree
@@ -154,6 +164,22 @@ def choose_method(name: str, parametrization: str | None) -> tuple[Method, str]:
     if parametrization == "plain":
         method = method._replace(target_acceptance=max(method.target_acceptance, PLAIN_ACCEPTANCE))
     return method, parametrization
+
+
+def check_features(features: str, method: Method, parametrization: str) -> bool:
+    """Whether features are computed in single precision.
+
+    Raises:
+        InputError: an unknown precision, or one that this method or parametrization does not have.
+    """
+    if one_of("features", features, ("float64", "float32")) == "float64":
+        return False
+    if parametrization != "reduced" or method is TEMPERED:
+        raise InputError(
+            "features 'float32' needs parametrization 'reduced' and another method than 'tempered', got "
+            f"{parametrization!r} and {method.name!r}."
+        )
+    return True
 
 
 def first_positions(start: str | Sequence[ArrayLike], density: NetworkDensity, sampler: Sampler) -> Position:

@@ -35,7 +35,7 @@ class Rung(NamedTuple):
     @property
     def scale(self) -> Float[Array, ""] | float:
         """Prefactor of Phi Phi^T in the covariance of the outputs."""
-        return self.density.readout_variance * self.density.model.output_scale**2
+        return self.density.scale
 
     def features(self, z: Float[Array, "P ..."]) -> Float[Array, "P ..."]:
         return self.density.model.phi(z)

@@ -17,11 +17,11 @@ from nonlazy import config
 from nonlazy.errors import FileError, InputError, NonlazyError
 from nonlazy.model import Model
 from nonlazy.posterior import Posterior
-from nonlazy.sampling.driver import choose_method
+from nonlazy.sampling.driver import check_features, choose_method
 from nonlazy.sampling.recording import check_keep
 from nonlazy.sweep.design import Design, Values, make_design
 from nonlazy.tasks import Task
-from nonlazy.validation import boolean, integer, one_of, shown
+from nonlazy.validation import boolean, integer, shown
 
 WHAT = ("sampling", "theory", "schemes")
 DEFAULT_WHAT = ("sampling", "theory")
@@ -224,9 +224,7 @@ def check_sampling(settings: config.SamplingConfig) -> None:
     for entry, least in (("chains", 1), ("warmup", 0), ("draws", 1), ("thin", 1), ("seed", 0)):
         integer(entry, getattr(settings, entry), least)
     check_keep(settings.keep)
-    choose_method(settings.method, settings.parametrization)
-    if settings.parametrization is not None:
-        one_of("parametrization", settings.parametrization, ("reduced", "plain"))
+    check_features(settings.features, *choose_method(settings.method, settings.parametrization))
 
 
 def read_base(base: Mapping[str, Any] | str | os.PathLike[str]) -> dict[str, Any]:
