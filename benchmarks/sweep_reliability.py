@@ -54,6 +54,24 @@ what = ["sampling", "theory"]
 sampling.seed = {seeds}
 task.seed = [0, 1, 2, 3]
 """
+# Of the size that people sweep over: seconds a point, not tenths.
+LONGER = """
+temperature = 1e-5
+[task]
+name = "orthogonal"
+n_inputs = 60
+[model]
+width = 60
+[sampling]
+chains = 4
+warmup = 300
+draws = 300
+[sweep]
+what = ["sampling"]
+[sweep.axes]
+sampling.seed = [0, 1, 2, 3, 4, 5, 6, 7]
+task.seed = [0, 1, 2, 3]
+"""
 PORT = 18786
 POINTS_BETWEEN_KILLS = 14
 
@@ -237,11 +255,17 @@ def part_killed(text: str, folder: Path, kills: int) -> dict[str, Any]:
 
 
 def part_efficiency(text: str, folder: Path) -> dict[str, Any]:
-    """Seconds of the sweep on one worker over twice those on two."""
+    """Seconds of two sweeps on one worker over twice those on two."""
+    return {"small": efficiency(text, folder / "small"), "longer": efficiency(LONGER, folder / "longer")}
+
+
+def efficiency(text: str, folder: Path) -> dict[str, Any]:
+    """Of one sweep."""
+    folder.mkdir()
     load = os.getloadavg()[0]
     (one, seconds_1), (two, seconds_2) = (undisturbed(text, folder / f"workers-{n}", n) for n in (1, 2))
-    efficiency = seconds_1 / (2 * seconds_2)
-    return {"load before": load, "seconds": [seconds_1, seconds_2], "efficiency": efficiency} | compare(one, two)
+    figures = {"load before": load, "seconds": [seconds_1, seconds_2], "efficiency": seconds_1 / (2 * seconds_2)}
+    return figures | {"seconds of a point": float(one.wall_time.median())} | compare(one, two)
 
 
 INTRODUCTION = """# Sweeps whose processes are killed
@@ -292,15 +316,23 @@ def killed_table(results: dict[str, Any]) -> str:
 
 
 def efficiency_text(e: dict[str, Any] | None) -> str:
-    """Seconds with one and two workers, in words."""
+    """Seconds with one and two workers."""
     if e is None:
         return "Not measured yet: `python benchmarks/sweep_reliability.py --parts efficiency` on an idle machine.\n"
-    return (
-        f"The same points took {e['seconds'][0]:.0f} s with one worker and {e['seconds'][1]:.0f} s with two, starting and\n"
-        f"compiling included: a parallel efficiency of {100 * e['efficiency']:.0f} % (at least 85 % is wanted). The results\n"
-        f"were {'the same bit by bit' if e['identical'] else 'NOT the same'}. The load of the machine before was "
-        f"{e['load before']:.1f}.\n"
-    )
+    lines = [
+        "Starting and compiling included, which one worker does once and two do twice; at least 85 % is wanted. The machine",
+        f"has {os.cpu_count()} cores, and the command itself takes a share of them.\n",
+        "| points | seconds of one | one worker, s | two workers, s | efficiency | same results, bit by bit | load before |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in e.values():
+        one, two = row["seconds"]
+        same = "yes" if row["identical"] else "**no**"
+        lines.append(
+            f"| {row['points']} | {row['seconds of a point']:.2f} | {one:.0f} | {two:.0f} | {100 * row['efficiency']:.0f} % "
+            f"| {same} | {row['load before']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

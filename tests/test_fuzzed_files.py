@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from coverage_guided import folder_of
 from fuzzed_files import damaged, readers, try_to_read
 
 NAMES = list(readers())
@@ -30,3 +31,16 @@ def test_damaged_files(tmp_path, name, n):
             raise
     print(f"{name}: {taken} of {n} damaged files were read")
     assert taken < n
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_kept_by_coverage_guided_fuzzing(tmp_path, name):
+    reader = readers()[name]
+    path = tmp_path / reader.file
+    reader.write(path)  # and what else it needs
+    for file in folder_of(name).iterdir():
+        try:
+            try_to_read(reader, path, file.read_bytes())
+        except BaseException as error:
+            error.add_note(str(file))
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -31,14 +32,6 @@ from nonlazy.reproduce.networks import (
 from nonlazy.theory import Theory, solve
 
 SCHEMES = ("none", "analog", "redundant", "sparse")
-
-# Why sampled networks may show another scheme than the theory, as far as it was tried.
-TESTED = {
-    ("slope of the negative side", 0.5): (
-        "Tested: at N = P = 100 two chains from the prior and two from the theory all read sparse; at N = P = 40 even chains "
-        "from the theory read analog."
-    )
-}
 
 
 def leaky(slope: float) -> Callable[[Any], Any] | str:
@@ -71,8 +64,10 @@ def compute(job: Job) -> Outcome:
     return outcome
 
 
-def posterior_of(job: Job, activation: Any, ratios: Any = RATIOS, width_temperature: float | None = None) -> Posterior:
-    n = job.settings["n_inputs"]
+def posterior_of(
+    job: Job, activation: Any, ratios: Any = RATIOS, width_temperature: float | None = None, n: int | None = None
+) -> Posterior:
+    n = n or job.settings["n_inputs"]
     t = job.settings["width_temperature"] if width_temperature is None else width_temperature
     return toy_posterior(activation, 1, n, n, t / n, ratios)
 
@@ -98,7 +93,9 @@ def scheme_map(job: Job, outcome: Outcome) -> None:
             if value in s["sampled"]:
                 job.announce(f"sampling, {label} {value:g}")
                 read[value] = read_schemes(job, posterior)
-        outcome.claims += [scheme_claim(label, value, found[value], names) for value, names in read.items()]
+        for value, names in read.items():
+            words = explanation(job, make(value), found[value], names)
+            outcome.claims.append(scheme_claim(label, value, found[value], names, words))
         places = np.arange(len(s["values"]))
         known = [(place, SCHEMES.index(found[v])) for place, v in zip(places, s["values"], strict=True) if found[v]]
         ax.plot(*np.array(known).reshape(-1, 2).T, "_", ms=22, mew=3, color=class_colour(3), label="theory")
@@ -123,11 +120,20 @@ def read_schemes(job: Job, posterior: Posterior) -> list[str]:
     ]
 
 
-def scheme_claim(label: str, value: float, expected: str | None, names: list[str]) -> Claim:
+def explanation(job: Job, activation: Any, expected: str | None, names: list[str]) -> str:
+    """What else was read, and what larger networks show."""
+    if set(names) == {expected}:
+        return ""
+    n = job.settings["larger_n_inputs"]
+    job.announce(f"sampling again at N = P = {n}")
+    larger = Counter(read_schemes(job, posterior_of(job, activation, n=n)))
+    others, found = sorted(set(names) - {expected}), [f"{name} ({count})" for name, count in larger.items()]
+    return f"Also read: {', '.join(others)}. Chains at N = P = {n}: {', '.join(found)}."
+
+
+def scheme_claim(label: str, value: float, expected: str | None, names: list[str], words: str) -> Claim:
     share = float(np.mean([name == expected for name in names])) if expected else np.nan
     statement = f"{label} {value:g}: sampled networks show the predicted scheme, {expected} (fraction of chains)."
-    others = ", ".join(sorted(set(names) - {expected or ""}))
-    words = f"Also read: {others}. {TESTED.get((label, value), '')}".strip() if others else ""
     return close_to(1.0, 0.0, statement, share, explanation=words)
 
 
