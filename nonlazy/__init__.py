@@ -10,7 +10,15 @@ Sample the weight posterior of a network in the non-lazy regime, and read its re
 """
 
 from nonlazy import plot, tasks
-from nonlazy.analysis import activity_autocorrelation, drift, generalization, geometry_table, learning_curve
+from nonlazy.analysis import (
+    LogEvidence,
+    activity_autocorrelation,
+    drift,
+    generalization,
+    geometry_table,
+    learning_curve,
+    log_evidence,
+)
 from nonlazy.codes import code_fractions
 from nonlazy.errors import (
     CheckpointError,
@@ -49,6 +57,7 @@ __all__ = [
     "FileError",
     "Geometry",
     "InputError",
+    "LogEvidence",
     "Model",
     "NonLazyClassifier",
     "NonLazyRegressor",
@@ -69,6 +78,7 @@ __all__ = [
     "kernel_geometry",
     "learning_curve",
     "load",
+    "log_evidence",
     "plot",
     "sample",
     "save",

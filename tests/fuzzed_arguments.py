@@ -73,7 +73,7 @@ NAMES = (
     "drift",
 )
 NAMES += ("activity_autocorrelation", "code_fractions", "kernel_blocks", "kernel_geometry", "kernel_alignment")
-NAMES += ("kernel_distance", "learning_curve", "load", "save", "sweep")
+NAMES += ("kernel_distance", "learning_curve", "load", "log_evidence", "save", "sweep")
 ENTRIES: dict[str, Callable[..., Any]] = {
     **{f"tasks.{name}": getattr(nl.tasks, name) for name in TASKS},
     **{name: getattr(nl, name) for name in NAMES},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -101,7 +102,11 @@ def test_functions_are_refused(tmp_path, code):
         ({b"data": PIXELS}, "must hold a dictionary with the entry 'labels'"),
         ({b"data": PIXELS, b"labels": LABELS.tolist()}, r"must hold data \(n, 3072\)"),
         ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}, r"must hold data \(n, 3072\)"),
-        ({b"data": np.zeros((2, 3072), np.uint8), b"labels": 1}, r"must hold data \(n, 3072\)"),
+        (
+            {b"data": np.zeros((2, 3072), np.uint8), b"labels": 1},
+            "must hold 'labels' as an array or a list of integers",
+        ),
+        ({b"data": [[0] * 3072], b"labels": [1]}, "must hold 'data' as an array or a list of integers, got list"),
         ({b"data": np.zeros((1, 3072)), b"labels": [1]}, "of float64"),
         ({b"data": np.array([None]), b"labels": [1]}, "it holds an array of object, not of numbers"),
     ],
@@ -111,6 +116,31 @@ def test_batches_with_other_content(tmp_path, content, message):
     write_python3(folder / "data_batch_1", content)
     with pytest.raises(InputError, match=message):
         cifar10(source=folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02}r\x00\x00\x00\x7f.", "it asks for room for 2130706432 objects"),
+        (b"}p4000000000\n.", "it asks for room for 4000000000 objects"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".", "expected 1099511627776 bytes"),
+        (b"cnumpy\nndarray\n((I1000000000000\nttR.", "not callable"),
+        (
+            b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000000\ntS'b'\ntR.",
+            "must hold a dictionary with the entry 'data'",
+        ),
+    ],
+)
+def test_no_memory_is_reserved_for_what_is_not_there(tmp_path, content, message):
+    folder = batch_folder(tmp_path / "cifar-10-batches-py")
+    (folder / TEST_BATCH).write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=message):
+            cifar10(source=folder)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_batches_cut_short_and_missing(tmp_path):

@@ -19,8 +19,9 @@ from nonlazy.sampling.replacement import (
     neuron_law,
     replace,
 )
-from nonlazy.sampling.tempered import TEMPERED, _start, _tune, exchange, make_path
+from nonlazy.sampling.tempered import TEMPERED, _start, _tune, exchange, make_path, neighbours
 from nonlazy.theory.symmetric import solve_symmetric, symmetric_data
+from nonlazy.theory.symmetric.dual import LastLayer
 
 pytestmark = pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
 
@@ -72,7 +73,7 @@ def test_weighted_proposals_follow_the_theory(activation):
     with jax.enable_x64(True):
         solution = solve_symmetric(symmetric_data(posterior(activation, 24, 50, 2e-5, (0.5, 0.25, 0.25))))
         data, point = solution.data, solution.saddle.dual.point
-        law = neuron_law(data, point.t, 0)
+        law = neuron_law(LastLayer(data, data.kernel, 0), point.t)
 
         def one(key):
             key_field, key_z = jax.random.split(key)
@@ -156,7 +157,7 @@ def test_exchange_keeps_the_law_on_each_rung():
         before = jnp.stack(pairs, axis=1)
 
         def exchanged(key, pair):
-            source, probability = exchange(key, path, pair, jnp.asarray(temperatures), 0)
+            source, probability = exchange(key, neighbours(path, pair, jnp.asarray(temperatures)), 0)
             return pair[source], probability
 
         after, probability = jax.vmap(exchanged)(jax.random.split(jax.random.key(9), n), before)

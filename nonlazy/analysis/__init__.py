@@ -3,6 +3,7 @@
 from nonlazy.analysis.autocorrelation import activity_autocorrelation
 from nonlazy.analysis.comparison import Comparison, compare, summarize_theory
 from nonlazy.analysis.drift import drift
+from nonlazy.analysis.evidence import LogEvidence, log_evidence
 from nonlazy.analysis.generalization import generalization
 from nonlazy.analysis.geometry import geometry_table
 from nonlazy.analysis.learning_curve import learning_curve
@@ -16,6 +17,7 @@ from nonlazy.analysis.summary import plain, summarize
 __all__ = [
     "Comparison",
     "LayerScheme",
+    "LogEvidence",
     "Matched",
     "Predictor",
     "Shares",
@@ -28,6 +30,7 @@ __all__ = [
     "last_activities",
     "layer_schemes",
     "learning_curve",
+    "log_evidence",
     "matched_activities",
     "order_by_class",
     "order_by_code",

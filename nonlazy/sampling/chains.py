@@ -102,8 +102,9 @@ class Sampler(NamedTuple):
         positions = tuple(jax.ShapeDtypeStruct(shape, jnp.float64) for shape in self.density.shapes)
         kept, _ = jax.eval_shape(partial(record, keep=self.keep), self.density, self.key, positions)
         scalar = {"lp": float, "acceptance_rate": float, "diverging": bool, "n_gradients": int, "step_size": float}
-        scalar |= dict.fromkeys(self.method.statistics, float)
         kept |= {name: jax.ShapeDtypeStruct((), jnp.dtype(kind)) for name, kind in scalar.items()}
+        own = self.method.statistics(self.density)
+        kept |= {name: jax.ShapeDtypeStruct(shape, jnp.dtype(float)) for name, shape in own.items()}
         return {name: jax.ShapeDtypeStruct((self.schedule.chains, *s.shape), s.dtype) for name, s in kept.items()}
 
     def buffers(self, capacity: int) -> Buffers:
@@ -194,7 +195,7 @@ def _transition(
     acceptance = jnp.mean(jnp.nan_to_num(info.acceptance_rate))
     tuned = adaptation.update(chains.step_size, acceptance, chains.iteration, warmup, method.target_acceptance)
     tuned = jax.tree.map(lambda new, old: jnp.where(warming_up, new, old), tuned, chains.step_size)
-    own = dict(zip(method.statistics, info.own, strict=True))
+    own = dict(zip(method.statistics(density), info.own, strict=True))
     statistics = {name: getattr(info, name) for name in ("acceptance_rate", "diverging", "n_gradients")} | own
     statistics |= {
         "lp": states.logdensity,

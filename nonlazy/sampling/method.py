@@ -46,7 +46,7 @@ class Info(NamedTuple):
     acceptance_rate: Float[Array, ""]
     diverging: Array
     n_gradients: Int[Array, ""]
-    own: tuple[Float[Array, ""], ...] = ()
+    own: tuple[Float[Array, "..."], ...] = ()
 
 
 def _start(key: Array, density: Any, position: Position) -> ChainState:
@@ -65,6 +65,10 @@ def _one(density: NetworkDensity) -> int:
     return 1
 
 
+def _no_statistics(density: NetworkDensity) -> dict[str, tuple[int, ...]]:
+    return {}
+
+
 class Method(NamedTuple):
     """A Markov transition that leaves the density invariant, for one chain.
 
@@ -73,7 +77,8 @@ class Method(NamedTuple):
     size is in units of the prior's standard deviation for every method, and is tuned to the target acceptance rate.
     `prepare(posterior, density, seed, progress)` gives the density that all else gets. States have a position and a logdensity;
     `start(key, density, position)` makes the first, and `tune(state, iteration, warmup)` may change them in warm-up. A
-    transition costs `replicas(density)` times the gradients of its steps, and has the `statistics` that `Info.own` holds.
+    transition costs `replicas(density)` times the gradients of its steps, and has the `statistics(density)` that `Info.own`
+    holds, shapes by name.
     `parametrization` names the coordinates that it moves in unless told otherwise.
     """
 
@@ -85,5 +90,5 @@ class Method(NamedTuple):
     start: Callable[[Array, Any, Position], Any] = _start
     tune: Callable[[Any, Int[Array, ""], Int[Array, ""]], Any] = _keep
     replicas: Callable[[Any], int] = _one
-    statistics: tuple[str, ...] = ()
+    statistics: Callable[[Any], dict[str, tuple[int, ...]]] = _no_statistics
     parametrization: str = "reduced"

@@ -45,5 +45,14 @@ class Rung(NamedTuple):
         features = self.features(self.density.preactivations(position)[-1])
         return log_marginal_likelihood(features, self.targets, self.scale, self.temperature)
 
+    def log_evidence(self, x: Float[Array, "R N"], log_norm: Float[Array, ""]) -> Float[Array, ""]:
+        r"""The log of \(E = Z_1^N\, N(Y_T \mid 0, C_T) \prod_i e^{-\sigma_a^2 |t^T \phi(z_i)|^2 / 2}\), for which
+        \(1 / p_T(Y_T) = \langle 1 / E \rangle\) over draws of this rung; where neurons are independent E does not fluctuate.
+        """
+        model = self.density.model
+        phi = self.features(self.density.preactivations((x,))[-1])
+        weight = self.density.readout_variance * jnp.sum((self.t.T @ phi) ** 2) / 2
+        return self.log_likelihood((x,)) - weight + model.width * log_norm
+
     def log_density(self, position: Position) -> Float[Array, ""]:
         return self.log_likelihood(position) + log_standard_normal(position)

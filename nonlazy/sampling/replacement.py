@@ -21,7 +21,6 @@ from jaxtyping import Array, Float, Int
 
 from nonlazy.posterior.likelihood import cholesky_of_covariance
 from nonlazy.sampling.path import Rung
-from nonlazy.theory.symmetric import SymmetricData
 from nonlazy.theory.symmetric.dual import LastLayer
 from nonlazy.theory.symmetric.ensemble import INFLATION
 
@@ -64,9 +63,9 @@ class NeuronLaw(NamedTuple):
         return exponent - logsumexp(exponent, axis=1, keepdims=True)
 
 
-def neuron_law(data: SymmetricData, t: Float[np.ndarray, "C m"], seed: int) -> NeuronLaw:
+def neuron_law(layer: LastLayer, t: Float[np.ndarray, "C m"]) -> NeuronLaw:
     """The law at the dual variables of each class."""
-    layer = LastLayer(data, data.kernel, seed)
+    data = layer.data
     modes, law = layer.branches(t, None), layer.law(t)
     reach = float(np.abs(law.grid.z).max())
     width = 2 * reach / N_CELLS

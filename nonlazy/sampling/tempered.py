@@ -29,6 +29,7 @@ from nonlazy.sampling.replacement import NeuronLaw, neuron_law, replace
 from nonlazy.tasks import Task
 from nonlazy.theory import solve
 from nonlazy.theory.symmetric import symmetric_data
+from nonlazy.theory.symmetric.dual import LastLayer
 
 # Between neighbouring rungs, in units of 1 / sqrt(m P): about six of ten exchanges are then accepted.
 RUNG_DISTANCE = 4.0
@@ -44,12 +45,21 @@ REPLACEMENTS = 0.5
 
 
 class Path(NamedTuple):
-    """The posterior with what is known of it from the theory, and temperatures of rungs, ascending, before they are tuned."""
+    """The posterior with what is known of it from the theory.
+
+    Attributes:
+        reduced: the posterior.
+        t: dual variables.
+        law: of a neuron, for proposals.
+        temperatures: of the rungs, ascending, before they are tuned.
+        log_norm: log Z_1 of the neurons' law at t.
+    """
 
     reduced: Reduced
     t: Float[Array, "P m"]
     law: NeuronLaw
     temperatures: Float[Array, " K"]
+    log_norm: Float[Array, ""]
 
     @property
     def model(self) -> Model:
@@ -128,8 +138,10 @@ def make_path(posterior: Posterior, density: Reduced | Plain, seed: int = 0, pro
     assert t is not None
     while True:
         try:
-            law = neuron_law(data, t[np.unique(data.labels, return_index=True)[1]], seed)
-            return Path(density, jnp.asarray(t), law, jnp.asarray(_temperatures(posterior)))
+            last = LastLayer(data, data.kernel, seed)
+            t_of_class = t[np.unique(data.labels, return_index=True)[1]]
+            law, log_norm = neuron_law(last, t_of_class), last.log_norm(t_of_class)
+            return Path(density, jnp.asarray(t), law, jnp.asarray(_temperatures(posterior)), jnp.asarray(log_norm))
         except ConvergenceError:
             # A theory with corrections in P / N may have a t at which no law of independent neurons exists; any t is valid.
             t = SHRINKAGE * t
@@ -185,7 +197,9 @@ def _step(
     key_moves, key_exchange = jax.random.split(key)
     moves = jax.vmap(partial(_move, path, step_size, n_steps))
     positions, info, replaced = moves(jax.random.split(key_moves, rungs), ladder.positions, ladder.temperatures)
-    source, probability = exchange(key_exchange, path, positions, ladder.temperatures, ladder.transitions % 2)
+    likelihoods = neighbours(path, positions, ladder.temperatures)
+    hottest = path.rung(ladder.temperatures[-1]).log_evidence(positions[-1], path.log_norm)
+    source, probability = exchange(key_exchange, likelihoods, ladder.transitions % 2)
     positions, was_hottest = positions[source], ladder.was_hottest[source].at[-1].set(True)
     moved = Ladder(
         positions,
@@ -200,23 +214,51 @@ def _step(
         jnp.mean(info.acceptance_rate),
         info.diverging[0],
         n_steps * rungs,
-        (jnp.mean(probability), jnp.mean(replaced), moved.round_trips.astype(float)),
+        (
+            jnp.mean(probability),
+            jnp.mean(replaced),
+            moved.round_trips.astype(float),
+            likelihoods.work_up,
+            likelihoods.work_down,
+            hottest,
+        ),
+    )
+
+
+class Likelihoods(NamedTuple):
+    """Log likelihoods of replicas on their own rungs (K,), and on the next hotter and the next colder one (K - 1,)."""
+
+    here: Float[Array, " K"]
+    above: Float[Array, " K-1"]
+    below: Float[Array, " K-1"]
+
+    @property
+    def work_up(self) -> Float[Array, " K-1"]:
+        """What the replica of the colder rung would gain by going to the hotter one, for each pair."""
+        return self.above - self.here[:-1]
+
+    @property
+    def work_down(self) -> Float[Array, " K-1"]:
+        """What the replica of the hotter rung would gain by going to the colder one, for each pair."""
+        return self.below - self.here[1:]
+
+
+def neighbours(path: Path, positions: Float[Array, "K R N"], temperatures: Float[Array, " K"]) -> Likelihoods:
+    """Likelihoods of replicas on their rungs and on the neighbouring ones."""
+    likelihoods = jax.vmap(lambda x, temperature: path.rung(temperature).log_likelihood((x,)))
+    return Likelihoods(
+        likelihoods(positions, temperatures),
+        likelihoods(positions[:-1], temperatures[1:]),
+        likelihoods(positions[1:], temperatures[:-1]),
     )
 
 
 def exchange(
-    key: Array,
-    path: Path,
-    positions: Float[Array, "K R N"],
-    temperatures: Float[Array, " K"],
-    parity: Int[Array, ""] | int,
+    key: Array, likelihoods: Likelihoods, parity: Int[Array, ""] | int
 ) -> tuple[Int[Array, " K"], Float[Array, " K-1"]]:
     """Exchanges between neighbouring rungs, pairs of this parity: the rung each replica comes from, and all probabilities."""
-    rungs = len(temperatures)
-    likelihoods = jax.vmap(lambda x, temperature: path.rung(temperature).log_likelihood((x,)))
-    here = likelihoods(positions, temperatures)
-    above, below = likelihoods(positions[:-1], temperatures[1:]), likelihoods(positions[1:], temperatures[:-1])
-    probability = jnp.minimum(jnp.exp(above + below - here[:-1] - here[1:]), 1)
+    rungs = len(likelihoods.here)
+    probability = jnp.minimum(jnp.exp(likelihoods.work_up + likelihoods.work_down), 1)
     accepted = jax.random.uniform(key, (rungs - 1,)) < probability
     exchanged = (accepted & (jnp.arange(rungs - 1) % 2 == parity)).astype(int)
     return jnp.arange(rungs).at[:-1].add(exchanged).at[1:].add(-exchanged), probability
@@ -265,6 +307,12 @@ def _n_rungs(path: Path) -> int:
     return len(path.temperatures)
 
 
+def _statistics(path: Path) -> dict[str, tuple[int, ...]]:
+    pairs = (_n_rungs(path) - 1,)
+    scalars = dict.fromkeys(("exchange_rate", "replacement_rate", "round_trips"), ())
+    return scalars | {"work_up": pairs, "work_down": pairs, "log_evidence_hottest": ()}
+
+
 TEMPERED = Method(
     "tempered",
     _step,
@@ -274,5 +322,5 @@ TEMPERED = Method(
     start=_start,
     tune=_tune,
     replicas=_n_rungs,
-    statistics=("exchange_rate", "replacement_rate", "round_trips"),
+    statistics=_statistics,
 )

@@ -1,15 +1,17 @@
 """The official python batches of CIFAR-10, read without trusting them.
 
-The files are pickles, and unpickling runs whatever code a file names. Here only the reconstruction of numpy
-arrays is allowed (lists, dicts, strings and numbers need no permission); anything else is refused before it
-runs.
+The files are pickles, and unpickling runs whatever code a file names and reserves whatever memory it asks for. Here only
+the reconstruction of numpy arrays is allowed (lists, dicts, strings and numbers need no permission); anything else is
+refused before it runs, and lengths and places in the table of known objects are checked against the file's own length.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +22,21 @@ TRAINING_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
 TEST_BATCH = "test_batch"
 N_PIXELS = 3 * 32 * 32
 
-_reconstruct = np.empty(0).__reduce__()[0]
+# Operations that grow the table of known objects to the number they name.
+_PLACES = ("PUT", "BINPUT", "LONG_BINPUT")
+_ndarray = object()
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
+    """An empty array, which gets its content later, whatever shape it asks for now."""
+    if kind is not _ndarray:
+        raise pickle.UnpicklingError("it reconstructs something else than an array")
+    return np.empty(0)
 
 
 def _dtype(name: str | bytes, align: Any = False, copy: Any = False) -> np.dtype:
-    """A dtype of numbers, never of objects; Python 2 wrote the two flags as integers."""
-    dtype = np.dtype(name.decode() if isinstance(name, bytes) else name, align=bool(align), copy=bool(copy))
+    """A dtype of numbers, never of objects; a copy, because the file may change it."""
+    dtype = np.dtype(name.decode() if isinstance(name, bytes) else name, copy=True)
     if dtype.kind not in "biuf":
         raise pickle.UnpicklingError(f"it holds an array of {dtype}, not of numbers")
     return dtype
@@ -34,7 +45,7 @@ def _dtype(name: str | bytes, align: Any = False, copy: Any = False) -> np.dtype
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "ndarray"): _ndarray,
     ("numpy", "dtype"): _dtype,
 }
 
@@ -63,13 +74,12 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with path.open("rb") as file:
-            content = _load(file)
+        content = _load(path.read_bytes())
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error}.") from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(f"{path} is not a CIFAR-10 batch that can be trusted: {reason(error)}.") from error
-    pixels, labels = (_entry(path, content, key) for key in ("data", "labels"))
+    pixels, labels = (_array(path, content, key) for key in ("data", "labels"))
     if (
         labels.ndim != 1
         or pixels.shape != (len(labels), N_PIXELS)
@@ -83,11 +93,18 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return pixels, labels
 
 
-def _load(file: IO[bytes]) -> Any:
-    return _ArraysOnly(file, encoding="bytes").load()
+def _load(content: bytes) -> Any:
+    for operation, argument, _ in pickletools.genops(content):  # fails where a length exceeds what is left of the file
+        if operation.name in _PLACES and int(argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"it asks for room for {argument} objects")
+    return _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
 
 
-def _entry(path: Path, content: Any, key: str) -> np.ndarray:
+def _array(path: Path, content: Any, key: str) -> np.ndarray:
     if not isinstance(content, dict) or key.encode() not in content:
         raise InputError(f"{path} must hold a dictionary with the entry {key!r}, as the official CIFAR-10 batches do.")
-    return np.asarray(content[key.encode()])
+    value = content[key.encode()]
+    # A few lists that hold each other many times are a small file and a large array.
+    if not isinstance(value, np.ndarray) and not (isinstance(value, list) and all(isinstance(x, int) for x in value)):
+        raise InputError(f"{path} must hold {key!r} as an array or a list of integers, got {type(value).__name__}.")
+    return np.asarray(value)

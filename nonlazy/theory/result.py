@@ -75,6 +75,14 @@ class Theory:
         return self.codes[0] if self.scheme == "sparse" and self.codes else None
 
     @property
+    def log_evidence(self) -> float | None:
+        r"""\(\log p(Y)\) at the posterior's width, with the fluctuations around the mean field, for one hidden layer and
+        class-symmetric data without outliers; None otherwise.
+        """
+        law = self._law
+        return law.log_evidence(self.posterior.model.width) if hasattr(law, "log_evidence") else None
+
+    @property
     def kernel_blocks(self) -> Float[np.ndarray, "L C C"]:
         """Block means of the kernels, diagonal entries left out."""
         return np.asarray(kernel_blocks(self.kernels, self.posterior.task.labels))

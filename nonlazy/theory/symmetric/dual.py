@@ -95,6 +95,11 @@ class LastLayer:
         self.widen(t, proposal)
         return proposal
 
+    def log_norm(self, t: Float[np.ndarray, "C m"]) -> float:
+        """log Z at t."""
+        proposal = self.propose(t, N_NODES)
+        return weigh(self.law(t), proposal).log_norm
+
     def widen(self, t: Float[np.ndarray, "C m"], proposal: Proposal) -> None:
         """Make the grid as wide as these nodes need it."""
         while True:

@@ -13,6 +13,7 @@ from nonlazy.theory.neurons import Branch, OutlierNeurons
 from nonlazy.theory.symmetric.data import SymmetricData, SymmetricKernel
 from nonlazy.theory.symmetric.dual import N_NODES, LastLayer
 from nonlazy.theory.symmetric.ensemble import Ensemble
+from nonlazy.theory.symmetric.evidence import log_evidence
 from nonlazy.theory.symmetric.law import Law
 from nonlazy.theory.symmetric.newton import solve_dual
 from nonlazy.theory.symmetric.passes import Saddle, kernel_of
@@ -74,6 +75,12 @@ class SymmetricSolution:
     @property
     def gap(self) -> float | None:
         return None if self.saddle.layers else self.saddle.dual.gap
+
+    def log_evidence(self, width: int) -> float | None:
+        """log p(Y) at this width, for one hidden layer without outliers."""
+        if len(self.layers) > 1 or len(self.outliers.readout):
+            return None
+        return log_evidence(self.data, self.saddle.dual.point, width)
 
     @property
     def free_energy(self) -> float:
