@@ -66,21 +66,19 @@ class Network:
         return solve(self.posterior, seed=job.seed, progress=False, throw=False, n_particles=particles)
 
     def claims(self) -> list[Claim]:
-        sampled, lazy = self.errors["sampled"], self.errors["lazy theory"]
-        difference = float(lazy.error - sampled.error)
-        error = float(sampled.error_mcse)
+        (difference, difference_error), (share, share_error) = self.against_lazy()
         claims = [
             above(
                 0.0,
                 f"{self.title}: the lazy network's test error is larger (difference of squared errors per output).",
                 difference,
-                error,
+                difference_error,
             ),
             above(
                 0.5,
                 f"{self.title}: mainly because the predictor's variance is smaller (its share in the difference).",
-                float(lazy.variance - sampled.variance) / difference,
-                abs(float(sampled.variance_mcse) / difference),
+                share,
+                share_error,
                 "A share above 1 means that the lazy network's mean predictor is the better one.",
             ),
             above(
@@ -104,6 +102,21 @@ class Network:
             )
             claims.append(below(self.settings["predictor_tolerance"], statement, rms, explanation=words.strip()))
         return claims
+
+    def against_lazy(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """How much larger the lazy network's error is, and the variance's share in it, with errors by leaving out each chain."""
+
+        def measured(sampled: xr.Dataset) -> np.ndarray:
+            lazy = self.errors["lazy theory"]
+            difference = float(lazy.error - sampled.error)
+            return np.array([difference, float(lazy.variance - sampled.variance) / difference])
+
+        n = self.tree["posterior"].sizes["chain"]
+        others = [generalization(self.tree.isel(chain=np.delete(np.arange(n), left_out))) for left_out in range(n)]
+        spread = np.std([measured(tree) for tree in others], axis=0)
+        error = np.sqrt(n - 1) * spread if n > 1 else np.full(2, np.nan)
+        difference, share = zip(measured(self.errors["sampled"]), error, strict=True)
+        return difference, share
 
     def contrast_ratio(self) -> float:
         """Block contrast over mean diagonal of the kernel on test inputs, over that of the lazy network's."""
