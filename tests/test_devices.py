@@ -24,14 +24,15 @@ import jax
 if len(sys.argv) > 2:
     jax.distributed.initialize(sys.argv[2], num_processes=2, process_id=int(sys.argv[3]))
 import nonlazy as nl
+from nonlazy.sampling.devices import make_mesh
 warnings.simplefilter("ignore")
 task = nl.tasks.gaussian(n_inputs=12, class_ratios=(0.5, 0.25, 0.25), n_features=16, n_test=9, separation=0.6)
 posterior = nl.Posterior(nl.Model(width=10), task, temperature=1e-3)
 tree = nl.sample(posterior, chains=4, warmup=5, draws=3, progress=False)
-assert len(jax.devices()) == 2
+assert make_mesh(4).size == len(jax.devices()) == 2
 nl.save(tree, sys.argv[1])
 """
-TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "NPROC": "3"}
 
 
 def start(file, *arguments, **environment):
@@ -70,12 +71,39 @@ def test_two_processes(posterior, tmp_path):
 
 def test_as_many_devices_as_share_the_chains_evenly(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [*jax.local_devices()] * 4)
+    monkeypatch.setenv("NPROC", "5")
     assert [make_mesh(n).size for n in (1, 2, 3, 4, 6, 12)] == [1, 2, 3, 4, 3, 4]
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(
         nl.InputError, match="chains must be a multiple of 4, the number of devices of all 2 processes, got 6"
     ):
         make_mesh(6)
+
+
+def test_devices_that_could_block_each_other_are_not_used(monkeypatch):
+    """Of a processor with as many threads as devices, unless each has one chain."""
+    monkeypatch.setattr(jax, "devices", lambda: [*jax.local_devices()] * 4)
+    monkeypatch.setenv("NPROC", "4")
+    assert make_mesh(4).size == 4
+    with pytest.warns(
+        nl.SamplingWarning, match="the chains use 2 of 4 devices; .* set NPROC to more than their number"
+    ):
+        assert make_mesh(8).size == 2
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert make_mesh(8).size == 4
+
+
+@pytest.mark.slow
+def test_two_devices_with_large_matrices_end():
+    """What stopped for ever where as many threads as devices factorized batches."""
+    program = """
+import nonlazy as nl
+posterior = nl.Posterior(nl.Model(width=60), nl.tasks.orthogonal(60), temperature=1e-4)
+nl.sample(posterior, chains=4, warmup=20, draws=20, progress=False)
+"""
+    for n_threads in ("2", "3"):
+        command = [sys.executable, "-W", "ignore", "-c", program]
+        subprocess.run(command, env=os.environ | TWO_DEVICES | {"NPROC": n_threads}, check=True, timeout=200)
 
 
 def test_processes_keep_no_checkpoint(posterior, monkeypatch, tmp_path):

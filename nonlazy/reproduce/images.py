@@ -104,7 +104,7 @@ class Network:
         return claims
 
     def against_lazy(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """How much larger the lazy network's error is, and the variance's share in it, with errors by leaving out each chain."""
+        """By how much the lazy network errs more, and the variance's share in that; errors by leaving out each chain."""
 
         def measured(sampled: xr.Dataset) -> np.ndarray:
             lazy = self.errors["lazy theory"]

@@ -5,6 +5,8 @@ The compiler then gives each device the transitions of its own chains; they meet
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
@@ -16,26 +18,54 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, ArrayLike
 
-from nonlazy.errors import InputError
+from nonlazy.errors import InputError, SamplingWarning
 
 Tree = TypeVar("Tree")
 CHAINS = "chains"
 
 
 def make_mesh(n_chains: int) -> Mesh:
-    """As many devices as can hold the same number of chains each.
+    """As many devices as can hold the same number of chains each; of a processor's, as many as cannot block each other.
 
     Raises:
         InputError: several processes, whose devices cannot all be used.
     """
     devices = jax.devices()
-    n = max(n for n in range(1, len(devices) + 1) if n_chains % n == 0)
+    even = [n for n in range(1, len(devices) + 1) if n_chains % n == 0]
+    n = max(n for n in even if cannot_block(n, n_chains))
     if jax.process_count() > 1 and n < len(devices):
         raise InputError(
             f"chains must be a multiple of {len(devices)}, the number of devices of all {jax.process_count()} processes, "
-            f"got {n_chains}."
+            f"got {n_chains}{BLOCKING if n < max(even) else ''}."
         )
+    if n < max(even):
+        warnings.warn(f"the chains use {n} of {max(even)} devices{BLOCKING}.", SamplingWarning, stacklevel=2)
     return Mesh(np.array(devices[:n]), (CHAINS,))
+
+
+BLOCKING = (
+    "; the devices of a processor could block each other for ever unless it has more threads than devices: set NPROC to "
+    "more than their number before JAX starts, or sample one chain on each"
+)
+
+
+def cannot_block(n_devices: int, n_chains: int) -> bool:
+    """Whether chains on these devices always find a thread.
+
+    On processors JAX factorizes a batch of matrices by threads that all devices of a process share, and the thread that
+    asks for it waits (jaxlib 0.10.2). Once each thread waits for its own device, none is left to compute. A batch of one
+    matrix asks for none.
+    """
+    of_one_process = n_devices // jax.process_count()
+    if jax.default_backend() != "cpu" or of_one_process <= 1 or n_devices == n_chains:
+        return True
+    return n_threads() > of_one_process
+
+
+def n_threads() -> int:
+    """Threads that JAX starts for a processor."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(os.environ.get("NPROC") or cores)
 
 
 def shard(tree: Tree, mesh: Mesh, axis: int | None) -> Tree:
