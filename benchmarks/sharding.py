@@ -16,7 +16,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parent.parent / "docs" / "reliability" / "sharding.md"
-SIZES = (100, 200)
+SIZES = (50, 100)
 ROUNDS = 2
 PROGRAM = """
 import json, sys, time, warnings

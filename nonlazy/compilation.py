@@ -20,9 +20,9 @@ MAPS = Path("/proc/self/maps")
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-# On machines with few cores XLA's concurrency-optimized CPU scheduler can deadlock, idle and without a word, in loops
-# over batched Cholesky factors (seen with jax 0.10.2). Passing the option to each compilation protects every entry point
-# and leaves XLA_FLAGS alone.
+# On processors JAX factorizes batches of matrices by a pool of threads, whose own threads wait for it (jaxlib 0.10.2).
+# XLA's concurrency-optimized scheduler runs several factorizations at once, and with few cores all threads wait, idle and
+# without a word. Passing the option to each compilation protects every entry point and leaves XLA_FLAGS alone.
 COMPILER_OPTIONS = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
 # For what runs once: compiling random numbers with all optimizations takes seconds, which they never save.
 OPTIONS_FOR_ONE_CALL = COMPILER_OPTIONS | {"xla_backend_optimization_level": 1}
