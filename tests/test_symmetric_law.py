@@ -11,7 +11,7 @@ import pytest
 from helpers import assert_close
 from reference import leading_order
 from scipy.integrate import quad
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, logsumexp
 from symmetric_problems import ACTIVATIONS, PLAIN, TOY, derivative, hard, identity, leaky, posterior, random_law, toy
 
@@ -248,6 +248,40 @@ def test_derivatives_of_the_growth_agree_with_finite_differences(slope):
         np.testing.assert_allclose(
             rays.curvature[k], derivative(lambda tilt: ray(tilt).slope[0].ravel(), law.tilt), atol=1e-5
         )
+
+
+def test_growth_changes_with_both_kernels_by_the_outliers_own_forces_and_activities():
+    r"""Where R = 1, dR = tr (psi psi^T dK) + tr (phi phi^T dK~): what outliers add to the conjugate below and to their kernel."""
+    phi, counts = resolve("relu"), np.array([3.0, 2.0, 4.0])
+    below = SymmetricKernel(np.array([[0.4, 0.2, 0.1], [0.2, 0.5, 0.1], [0.1, 0.1, 0.3]]), np.array([0.5, 0.4, 0.6]))
+    above = SymmetricKernel(np.array([[0.4, 0.3, 0.2], [0.3, 0.5, 0.2], [0.2, 0.2, 0.4]]), np.array([0.05, -0.05, 0.1]))
+    grid = make_grid(phi, 30.0, 0.6)
+
+    def top(below, above):
+        law = Law(root(above.blocks), root(below.blocks), below.excess, above.excess, counts, grid)
+        rays = find_rays(law, asymptotic_slopes(phi), code_starts(law))
+        return law, rays, int(np.argmax(rays.growth))
+
+    def growth(below, above):
+        _, rays, k = top(below, above)
+        return float(rays.growth[k])
+
+    above = above.scaled(brentq(lambda s: growth(below, above.scaled(s)) - 1, 0.01, 1.0, xtol=1e-14))
+    law, rays, k = top(below, above)
+    psi = (rays.preactivation[k] - law.spread @ rays.direction[k, law.n_tilt :]) / law.variance
+    rng = np.random.default_rng(0)
+    for vector, varied in ((psi, 0), (rays.activity[k], 1)):
+        blocks, excess = rng.standard_normal((3, 3)), rng.standard_normal(3)
+        change = SymmetricKernel(blocks + blocks.T, excess)
+        weighted = counts * vector
+        expected = weighted @ change.blocks @ weighted + counts @ (vector**2 * excess)
+
+        def along(step, varied=varied, change=change):
+            pair = [below, above]
+            pair[varied] = SymmetricKernel(*(x + step * dx for x, dx in zip(pair[varied], change, strict=True)))
+            return growth(*pair)
+
+        assert (along(1e-5) - along(-1e-5)) / 2e-5 == pytest.approx(expected, rel=1e-5)
 
 
 def test_saturating_activations_have_no_rays():
