@@ -251,7 +251,7 @@ def test_derivatives_of_the_growth_agree_with_finite_differences(slope):
 
 
 def test_growth_changes_with_both_kernels_by_the_outliers_own_forces_and_activities():
-    r"""Where R = 1, dR = tr (psi psi^T dK) + tr (phi phi^T dK~): what outliers add to the conjugate below and to their kernel."""
+    r"""Where R = 1, dR = tr (psi psi^T dK) + tr (phi phi^T dK~): what outliers add to conjugates and kernels."""
     phi, counts = resolve("relu"), np.array([3.0, 2.0, 4.0])
     below = SymmetricKernel(np.array([[0.4, 0.2, 0.1], [0.2, 0.5, 0.1], [0.1, 0.1, 0.3]]), np.array([0.5, 0.4, 0.6]))
     above = SymmetricKernel(np.array([[0.4, 0.3, 0.2], [0.3, 0.5, 0.2], [0.2, 0.2, 0.4]]), np.array([0.05, -0.05, 0.1]))
