@@ -41,7 +41,7 @@ class Drawn(NamedTuple):
 
 
 def scalars(recorded: dict[str, np.ndarray]) -> Values:
-    """Watched scalars by name, from what `record` gives: kernel_blocks (..., L, C, C), predictions (..., T, m), training_error."""
+    """Watched scalars by name, from kernel_blocks (..., L, C, C), predictions (..., T, m) and training_error."""
     found = {"training error": recorded["training_error"]}
     blocks = recorded["kernel_blocks"]
     for layer in range(blocks.shape[-3]):

@@ -33,8 +33,8 @@ def gradient_pass(density: Reduced, x: Position) -> Position:
 def bare_pass(density: Reduced, x: Position, solves: bool) -> Position:
     """The products and the factorization that the gradient is made of, nothing between them.
 
-    Forward one product a deeper layer, backward two; Phi Phi^T; the Cholesky factor; A A^T Phi. C^-1 Phi is a pair of triangular
-    solves, or one product of the same shape if `solves` is false.
+    Forward one product a deeper layer, backward two; Phi Phi^T; the Cholesky factor; A A^T Phi. C^-1 Phi is a pair of
+    triangular solves, or one product of the same shape if `solves` is false.
     """
     first, *deeper = x
     features = [first]

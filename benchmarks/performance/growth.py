@@ -48,7 +48,9 @@ def measure(series: dict[int, Point]) -> dict[str, Any]:
         megabytes = (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes) / 1e6
         time = min(seconds(partial(program, density, x)) for _ in range(ROUNDS))
         rows.append({"size": size, "seconds": time, "megabytes": megabytes})
-    return {"rows": rows} | {f"{kind} of {what}": fit(rows, what, kind) for what in ("seconds", "megabytes") for kind in FITS}
+    return {"rows": rows} | {
+        f"{kind} of {what}": fit(rows, what, kind) for what in ("seconds", "megabytes") for kind in FITS
+    }
 
 
 FITS = {"exponent": slice(None), "last exponent": slice(-2, None)}

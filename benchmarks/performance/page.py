@@ -18,28 +18,32 @@ Results = dict[str, Any]
 
 INTRODUCTION = """# Performance
 
-Made by `python -m benchmarks.performance` (`make bench` calls it) from `benchmarks/results.json`, which it writes; what is missing
-there is measured, so an interrupted run goes on. **On a GPU nothing was measured.**
+Made by `python -m benchmarks.performance` (`make bench` calls it) from `benchmarks/results.json`, which it writes; what
+is missing there is measured, so an interrupted run goes on. **On a GPU nothing was measured.**
 """
 
 CONDITIONS = f"""
 ## How it was measured
 
-All seconds are processor seconds, which another job on the same core changes less than it changes a clock on the wall, though not
-to nothing: it takes cache. Loads are in the JSON. Every measurement of the comparison is a process of its own, {comparison.CHAINS} chains
-from draws of the prior, double precision, compiled loops. Its time begins after the imports and before anything is compiled.
+All seconds are processor seconds, which another job on the same core changes less than it changes a clock on the wall,
+though not to nothing: it takes cache. Loads of the machine are in the JSON. Every measurement of the comparison is a
+process of its own, {comparison.CHAINS} chains from draws of the prior, double precision, compiled loops. Its time begins after
+the imports and before anything is compiled.
 
 - **Coordinates** of the rivals are standard normal under the prior, on all weights or on this library's reduced density.
-- **Warm-up** of NUTS: NumPyro's and BlackJAX's own (Stan's windows), step size to an acceptance of 0.8 and a diagonal metric, trees up to
-  depth ten, 150 transitions. A dense metric would have the square of some 10 000 to 30 000 entries. MCLMC: its own search for step, length and
-  diagonal metric in 4000 steps; it has no Metropolis correction.
+- **Warm-up** of NUTS: NumPyro's and BlackJAX's own (Stan's windows), step size to an acceptance of 0.8 and a diagonal
+  metric, trees up to depth ten, 150 transitions. A dense metric would have the square of 10 000 to 30 000 entries.
+  MCLMC: its own search for step, length and diagonal metric in 4000 steps; it has no Metropolis correction.
 - **Chains** of the rivals run one after the other: on one core a batch makes every tree as long as the longest.
-- **Budgets** are for compilation, warm-up and draws together; NumPyro's is twice that of the others.
-- **ESS/s**: bulk effective draws of the slowest of all kernel blocks, training error and, for images, 30 predictions, per second after the
-  warm-up. Toy tasks have no test inputs, so no predictions. A method with fewer than {FEWEST_DRAWS} draws gets the bound of one effective draw in its time.
-- **Solution**: seconds from the cold start until the means of all kernel blocks over the draws so far are within 2 % of the reference and stay there.
-- **Reference**: a longer run of this library with another seed: `tempered` for erf, one layer, orthogonal inputs, where codes freeze and only
-  it exchanges them; `hmc` otherwise. Where `hmc` is compared with itself its bias says little; R-hat of the reference is in the table.
+- **Budgets** are for compilation, warm-up and draws together; NumPyro's is four times that of the others, see the
+  column "all, s". This library's budget may be exceeded by warm-up and the first draws.
+- **ESS/s**: bulk effective draws of the slowest of all kernel blocks, training error and, for images, 30 predictions,
+  per second after the warm-up. Toy tasks have no test inputs, so no predictions. A method with fewer than
+  {FEWEST_DRAWS} draws gets the bound of one effective draw in its time.
+- **Solution**: seconds from the cold start until the means of all kernel blocks over the draws so far are within 2 % of
+  the reference and stay there.
+- **Reference**: a longer run of this library with another seed: `tempered` for erf, one layer, orthogonal inputs, where
+  codes freeze and only it exchanges them; `hmc` otherwise. Where `hmc` is compared with `hmc`, agreement says little.
 """
 
 
@@ -78,8 +82,8 @@ def comparison_part(cases: Results) -> str:
     measured = {name: case for name, case in cases.items() if comparison.PEER in case["methods"]}
     goal = (
         f"The goal is at least {GOAL} times NumPyro's NUTS in effective draws per second and in time to solution, "
-        f"{GOAL_COLDEST} times at T = {COLDEST:.0e}. Cases that miss it come first. `>`: NumPyro's side is a bound, since it had no "
-        "effective draw or no solution in its budget.\n"
+        f"{GOAL_COLDEST} times at T = {COLDEST:.0e}. Cases that miss it come first. `>`: NumPyro's side is a bound, since it "
+        "had no effective draw or no solution in its budget.\n"
     )
     head = ("case", "method", "ESS/s", "NumPyro", "ratio", "solution, s", "NumPyro", "ratio", "goal")
     lines = sorted((verdict(case) for case in measured.values()), key=lambda line: line[0])
@@ -95,7 +99,7 @@ def verdict(case: Results) -> tuple[float, list[str]]:
     (speed, time), method = max(candidates, key=lambda c: min(c[0]))
     own, margin = case["methods"][method], min(speed, time) / goal
     line = [
-        label(case),
+        of_results(case).name,
         method,
         rate(own),
         rate(peer),
@@ -120,8 +124,8 @@ def ratios(own: Results, peer: Results) -> tuple[float, float]:
     return speed, (peer.get("time_to_solution") or peer["seconds"]) / time if time else 0
 
 
-def label(case: Results) -> str:
-    return Case(**{field: case[field] for field in Case._fields}).name
+def of_results(case: Results) -> Case:
+    return Case(**{field: case[field] for field in Case._fields})
 
 
 def rate(row: Results) -> str:
@@ -149,10 +153,13 @@ def not_measured(cases: Results) -> str:
 
 def methods_of(name: str, case: Results) -> str:
     reference = case["methods"].get(comparison.REFERENCE)
-    head = ("method", "ESS/s", "slowest", "gradients / effective draw", "solution, s", "bias", "R-hat", "draws", "warm-up, s", "all, s")
-    known_methods = [m for m in comparison.methods(Case(**{f: case[f] for f in Case._fields})) if m in case["methods"]]
-    rows = [method_line(m, case["methods"][m]) for m in known_methods]
-    missing = [m for m in comparison.methods(Case(**{f: case[f] for f in Case._fields})) if m not in known_methods]
+    head = (
+        *("method", "ESS/s", "slowest", "gradients / effective draw", "solution, s"),
+        *("bias", "R-hat", "draws", "warm-up, s", "all, s"),
+    )
+    all_methods = comparison.methods(of_results(case))
+    rows = [method_line(m, case["methods"][m]) for m in all_methods if m in case["methods"]]
+    missing = [m for m in all_methods if m not in case["methods"]]
     text = f"### {name}\n\n"
     if reference:
         text += (
@@ -194,9 +201,10 @@ def gradient_part(cases: Results) -> str:
     missed = [name for name in cases if over[name] > GRADIENT_GOAL]
     text = (
         "## Cost of a gradient\n\n"
-        "Log density and gradient of the reduced density, against the bare products of matrices and the Cholesky factor that they are made of, in "
-        f"compiled loops side by side in one process (least of {gradient_cost.ROUNDS} rounds). In the first of the two bare loops \\(C^{{-1}} \\Phi\\), two triangular "
-        f"solves, is replaced by one product of its size. The goal is a ratio of at most {GRADIENT_GOAL}; the largest come first.\n\n"
+        "Log density and gradient of the reduced density, against the bare products of matrices and the Cholesky factor that "
+        f"they are made of, in compiled loops side by side in one process (least of {gradient_cost.ROUNDS} rounds). In the "
+        "first of the two bare loops the two triangular solves of \\(C^{-1} \\Phi\\) are replaced by one product of the same "
+        f"size. The goal is a ratio of at most {GRADIENT_GOAL}; the largest come first.\n\n"
     )
     head = ("case", "gradient, ms", f"{products}, ms", "with solves, ms", "ratio", "ratio, with solves")
     verdict = f"Missed: {'; '.join(missed)}. " if missed else "Reached everywhere. "
@@ -210,8 +218,8 @@ def growth_part(found: Results) -> str:
     head = ("what grows", "sizes", "ms", "exponent", "of the last two", "MB", "exponent", "of the last two")
     rows = [growth_line(name, series) for name, series in found.items()]
     return (
-        "## Growth\n\nSeconds of a gradient (of all chains, one core, erf) and memory of its program by the compiler's account, with exponents fitted to all "
-        "sizes and to the last two.\n\n" + table(head, rows)
+        "## Growth\n\nTime of a gradient (of all chains, one core, erf) and memory of its program by the compiler's account, "
+        "with exponents fitted to all sizes and to the last two.\n\n" + table(head, rows)
     )
 
 
@@ -234,6 +242,7 @@ def growth_line(name: str, series: Results) -> list[str]:
 CHOICES = """
 ## Choices
 
-Unit metric, pooled step size and trajectory length are explained in [the sampler](theory/sampling.md#method), the trajectory length with
-a measurement. Metrics other than the identity and other target rates of acceptance have **not been measured** here.
+Unit metric, pooled step size and trajectory length are explained in [the sampler](theory/sampling.md#method), the
+trajectory length with a measurement. Metrics other than the identity and other target rates of acceptance have
+**not been measured** here.
 """

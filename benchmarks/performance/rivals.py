@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import blackjax
@@ -21,7 +22,7 @@ from blackjax.adaptation import window_adaptation
 from numpyro.infer import NUTS
 
 from benchmarks.performance.draws import KEEP, Drawn, scalars
-from nonlazy.compilation import compiled, double_precision
+from nonlazy.compilation import OPTIONS_FOR_ONE_CALL, compiled, double_precision
 from nonlazy.posterior import Plain, Position, Posterior
 from nonlazy.sampling.recording import record
 
@@ -153,7 +154,7 @@ RIVALS: dict[str, tuple[Maker, str, int]] = {
 
 @double_precision
 def draw(posterior: Posterior, name: str, budget: float, chains: int, seed: int) -> Drawn:
-    """Draws of a rival until `budget` processor seconds have passed since the cold start; warm-up ends where the budget does."""
+    """Draws of a rival until `budget` processor seconds have passed since the cold start, in warm-up or after it."""
     began = time.process_time()
     maker, parametrization, warmup = RIVALS[name]
     density: Any = posterior.density(parametrization)
@@ -178,16 +179,20 @@ def draw(posterior: Posterior, name: str, budget: float, chains: int, seed: int)
         times.append((made - warmup, elapsed))
     settings = {"warmup": warmup, "warmup_made": min(made, warmup), "chains": "one after another"}
     warm = warm if times else elapsed
-    return Drawn(
-        joined(rounds), times, elapsed, elapsed - warm, gradients, warm, settings | rival.settings(states[0])
-    )
+    return Drawn(joined(rounds), times, elapsed, elapsed - warm, gradients, warm, settings | rival.settings(states[0]))
 
 
 def first_state(rival: Rival, density: Any, key: jax.Array) -> Any:
     """A chain at a draw of the prior."""
-    keys = jax.random.split(key, len(density.shapes) + 1)
-    position = tuple(jax.random.normal(k, shape) for k, shape in zip(keys[1:], density.shapes, strict=True))
-    return jax.block_until_ready(rival.start(keys[0], position))
+    first, second = jax.random.split(key)
+    return jax.block_until_ready(rival.start(first, prior_draw(second, density.shapes)))
+
+
+@partial(jax.jit, static_argnames="shapes", compiler_options=OPTIONS_FOR_ONE_CALL)
+def prior_draw(key: jax.Array, shapes: tuple[tuple[int, ...], ...]) -> Position:
+    """Standard normal coordinates, compiled as this library compiles what runs once."""
+    keys = jax.random.split(key, len(shapes))
+    return tuple(jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=True))
 
 
 def piece_of(rival: Rival, density: Any) -> Callable[[jax.Array, Any], tuple[Any, dict[str, jax.Array], jax.Array]]:
@@ -213,8 +218,3 @@ def joined(rounds: list[list[dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
     names = rounds[0][0]
     chains = [{k: np.concatenate([r[c][k] for r in rounds]) for k in names} for c in range(len(rounds[0]))]
     return scalars({k: np.stack([chain[k] for chain in chains]) for k in names})
-
-
-def dimension(density: Any) -> int:
-    """Number of coordinates."""
-    return sum(int(np.prod(shape)) for shape in density.shapes)
