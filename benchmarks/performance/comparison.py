@@ -29,7 +29,7 @@ LONGER = {REFERENCE: 2, PEER: 4}
 def methods(case: Case) -> tuple[str, ...]:
     """All methods of a case, in the order of measurement."""
     special = (FROM_THEORY, TEMPERED) if has_path(case) else ()
-    return (HMC, *special, *RIVALS, NUTS, MCLMC)
+    return (HMC, RIVALS[0], *special, *RIVALS[1:], NUTS, MCLMC)
 
 
 def has_path(case: Case) -> bool:

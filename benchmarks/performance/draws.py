@@ -10,7 +10,7 @@ from arviz_stats.base import array_stats
 AXES = {"chain_axis": 0, "draw_axis": 1}
 KEEP = ("kernel_blocks", "predictions")
 N_PREDICTIONS = 30
-# Kernel blocks are right if they are this close to the reference, relative to it.
+# Kernel blocks are right if they are this close to the reference, in units of `scales`.
 CLOSE = 0.02
 # Bulk ESS splits each chain in two and needs four draws of each half.
 FEWEST_DRAWS = 8
@@ -85,22 +85,31 @@ def summary(drawn: Drawn, reference: dict[str, Any] | None) -> dict[str, Any]:
     return found | (against(drawn, reference) if reference else {})
 
 
+def scales(means: dict[str, float]) -> dict[str, float]:
+    """What errors of blocks are relative to: of a block a, b the root of the blocks a, a and b, b, for its own may vanish."""
+    ends = {name: name.rsplit(" ", 1)[0] for name in means}
+    classes = {name: name.rsplit(" ", 1)[1].split(",") for name in means}
+    own = {name: [abs(means[f"{ends[name]} {c},{c}"]) for c in classes[name]] for name in means}
+    return {name: float(np.sqrt(np.prod(pair))) for name, pair in own.items()}
+
+
 def against(drawn: Drawn, reference: dict[str, Any]) -> dict[str, Any]:
     """Bias of the kernel blocks, relative and in standard errors, and the time after which all stay close to the reference."""
-    blocks = blocks_of(drawn.values)
+    blocks, scale = blocks_of(drawn.values), scales(reference["means"])
     mcse = {name: float(array_stats.mcse(v, **AXES)) for name, v in blocks.items()}
     bias = {name: float(v.mean()) - reference["means"][name] for name, v in blocks.items()}
     errors = {name: np.hypot(mcse[name], reference["errors"][name]) for name in blocks}
     return {
-        "bias": max(abs(bias[name] / reference["means"][name]) for name in blocks),
-        "bias_in_errors": max(abs(bias[name]) / errors[name] for name in blocks),
+        "bias": max(abs(bias[name]) / scale[name] for name in blocks),
+        "bias_in_errors": float(max(abs(bias[name]) / errors[name] for name in blocks)),
         "time_to_solution": time_to_solution(drawn, reference["means"]),
     }
 
 
 def time_to_solution(drawn: Drawn, means: dict[str, float]) -> float | None:
     """Seconds from the cold start until the means of all kernel blocks over the draws so far stay within 2 %; None if never."""
-    far = [max(abs(v[:, :n].mean() / means[k] - 1) for k, v in blocks_of(drawn.values).items()) for n, _ in drawn.times]
+    blocks, scale = blocks_of(drawn.values), scales(means)
+    far = [max(abs(v[:, :n].mean() - means[k]) / scale[k] for k, v in blocks.items()) for n, _ in drawn.times]
     outside = [i for i, distance in enumerate(far) if distance > CLOSE]
     first = outside[-1] + 1 if outside else 0
     return drawn.times[first][1] if first < len(far) else None

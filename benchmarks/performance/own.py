@@ -17,7 +17,7 @@ from benchmarks.performance.draws import KEEP, Drawn, scalars
 MANY = 20_000
 WARMUPS = {"hmc": 200, "nuts": 200, "mclmc": 200, "tempered": 30}
 # Draws that a run makes whatever they take.
-FEWEST = 40
+FEWEST = 25
 
 
 class Clock:

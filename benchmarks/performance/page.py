@@ -41,7 +41,7 @@ the imports and before anything is compiled.
   per second after the warm-up. Toy tasks have no test inputs, so no predictions. A method with fewer than
   {FEWEST_DRAWS} draws gets the bound of one effective draw in its time.
 - **Solution**: seconds from the cold start until the means of all kernel blocks over the draws so far are within 2 % of
-  the reference and stay there.
+  the reference and stay there; of blocks between two classes, 2 % of the root of the product of both classes' own blocks.
 - **Reference**: a longer run of this library with another seed: `tempered` for erf, one layer, orthogonal inputs, where
   codes freeze and only it exchanges them; `hmc` otherwise. Where `hmc` is compared with `hmc`, agreement says little.
 """
