@@ -15,7 +15,8 @@ from benchmarks.performance.draws import KEEP, Drawn, scalars
 
 # More than any budget allows.
 MANY = 20_000
-WARMUPS = {"hmc": 200, "nuts": 200, "mclmc": 200, "tempered": 30}
+# Only a step size is tuned.
+WARMUPS = {"hmc": 80, "nuts": 80, "mclmc": 80, "tempered": 30}
 # Draws that a run makes whatever they take.
 FEWEST = 25
 
