@@ -32,8 +32,7 @@ the imports and before anything is compiled.
 
 - **Coordinates** of the rivals are standard normal under the prior, on all weights or on this library's reduced density.
 - **Warm-up** of NUTS: NumPyro's and BlackJAX's own (Stan's windows), step size to an acceptance of 0.8 and a diagonal
-  metric, trees up to depth ten, 150 transitions (this library, which tunes one step size: 80). A dense metric would have
-  the square of 10 000 to 30 000 entries.
+  metric, trees up to depth ten, 150 transitions. A dense metric would have the square of 10 000 to 30 000 entries.
   MCLMC: its own search for step, length and diagonal metric in 4000 steps; it has no Metropolis correction.
 - **Chains** of the rivals run one after the other: on one core a batch makes every tree as long as the longest.
 - **Budgets** are for compilation, warm-up and draws together; NumPyro's is four times that of the others, see the
@@ -143,12 +142,18 @@ def bounded(value: float, bound: bool) -> str:
 
 
 def not_measured(cases: Results) -> str:
-    missing = [case.name for case in grid() if comparison.PEER not in cases.get(case.name, {}).get("methods", {})]
-    if not missing:
-        return "All cases of the grid were measured.\n"
-    return (
-        f"Of the {len(grid())} cases of the grid {len(missing)} were **not measured** against NumPyro: "
-        f"{'; '.join(missing)}.\n"
+    """Which cases of the grid were measured, temperatures side by side."""
+    measured = {name for name, case in cases.items() if comparison.PEER in case["methods"]}
+    temperatures = sorted({case.temperature for case in grid()})
+    rows = []
+    for case in dict.fromkeys(case._replace(temperature=0) for case in grid()):
+        row = [case._replace(temperature=t) for t in temperatures]
+        marks = ["" if c not in grid() else "measured" if c.name in measured else "not measured" for c in row]
+        rows.append([*map(str, (case.activation, case.inputs, case.depth, case.width, case.n_inputs)), *marks])
+    missing = sum(case.name not in measured for case in grid())
+    head = ("activation", "inputs", "L", "N", "P", *(f"T = {t:.0e}" for t in temperatures))
+    return f"Of the {len(grid())} cases of the grid {missing} were **not measured** against NumPyro:\n\n" + table(
+        head, rows
     )
 
 
@@ -156,7 +161,7 @@ def methods_of(name: str, case: Results) -> str:
     reference = case["methods"].get(comparison.REFERENCE)
     head = (
         *("method", "ESS/s", "slowest", "gradients / effective draw", "solution, s"),
-        *("bias", "R-hat", "draws", "warm-up, s", "all, s"),
+        *("bias", "R-hat", "draws", "warm-up, s (transitions)", "all, s"),
     )
     all_methods = comparison.methods(of_results(case))
     rows = [method_line(m, case["methods"][m]) for m in all_methods if m in case["methods"]]
@@ -181,7 +186,7 @@ def method_line(name: str, row: Results) -> list[str]:
         bias,
         number(row.get("max_r_hat"), ".2f"),
         str(row["draws"]),
-        number(row["warmup_seconds"]),
+        f"{row['warmup_seconds']:.3g} ({row['settings']['warmup']})",
         number(row["seconds"]),
     ]
 
