@@ -13,6 +13,7 @@ from benchmarks.performance.draws import FEWEST_DRAWS
 PAGE = Path(__file__).parent.parent.parent / "docs" / "performance.md"
 GOAL, GOAL_COLDEST, COLDEST = 10, 100, 1e-6
 GRADIENT_GOAL = 2
+MAX_RHAT = 1.1
 OWN = (comparison.HMC, comparison.FROM_THEORY, comparison.TEMPERED)
 Results = dict[str, Any]
 
@@ -83,7 +84,8 @@ def comparison_part(cases: Results) -> str:
     goal = (
         f"The goal is at least {GOAL} times NumPyro's NUTS in effective draws per second and in time to solution, "
         f"{GOAL_COLDEST} times at T = {COLDEST:.0e}. Cases that miss it come first. `>`: NumPyro's side is a bound, since it "
-        "had no effective draw or no solution in its budget.\n"
+        "had no effective draw or no solution in its budget. `*`: chains disagree (R-hat above "
+        f"{MAX_RHAT}), so that the number is no rate of independent draws; a goal is not reached by it.\n"
     )
     head = ("case", "method", "ESS/s", "NumPyro", "ratio", "solution, s", "NumPyro", "ratio", "goal")
     lines = sorted((verdict(case) for case in measured.values()), key=lambda line: line[0])
@@ -97,7 +99,8 @@ def verdict(case: Results) -> tuple[float, list[str]]:
     goal = GOAL_COLDEST if case["temperature"] <= COLDEST else GOAL
     candidates = [(ratios(case["methods"][m], peer), m) for m in OWN if m in case["methods"]]
     (speed, time), method = max(candidates, key=lambda c: min(c[0]))
-    own, margin = case["methods"][method], min(speed, time) / goal
+    own = case["methods"][method]
+    margin = 0 if disagree(own) else min(speed, time) / goal
     line = [
         of_results(case).name,
         method,
@@ -129,7 +132,14 @@ def of_results(case: Results) -> Case:
 
 
 def rate(row: Results) -> str:
-    return number(row["ess_per_second"]) if "ess_per_second" in row else f"< {row['ess_per_second_below']:.2g}"
+    if "ess_per_second" not in row:
+        return f"< {row['ess_per_second_below']:.2g}"
+    return number(row["ess_per_second"]) + ("*" if disagree(row) else "")
+
+
+def disagree(row: Results) -> bool:
+    """Whether the chains of a method hold different values: its effective draws mean nothing then."""
+    return (row.get("max_r_hat") or 0) > MAX_RHAT
 
 
 def solution(row: Results) -> str:
