@@ -27,7 +27,7 @@ CONDITIONS = f"""
 ## How it was measured
 
 All seconds are processor seconds, which another job on the same core changes less than it changes a clock on the wall,
-though not to nothing: it takes cache. Loads of the machine are in the JSON. Every measurement of the comparison is a
+though not to nothing: it takes cache. Every measurement of the comparison is a
 process of its own, {comparison.CHAINS} chains from draws of the prior, double precision, compiled loops. Its time begins after
 the imports and before anything is compiled.
 
@@ -56,7 +56,13 @@ def write(found: Results) -> None:
 
 def render(found: Results) -> str:
     """The page; what was not measured is named."""
-    parts = [INTRODUCTION, machine(found.get("machine")), comparison_part(found.get("comparison", {})), CONDITIONS]
+    parts = [
+        INTRODUCTION,
+        machine(found.get("machine")),
+        loads(found.get("comparison", {})),
+        comparison_part(found.get("comparison", {})),
+        CONDITIONS,
+    ]
     parts += [gradient_part(found.get("gradient", {})), growth_part(found.get("growth", {})), CHOICES]
     return "\n".join(part.strip("\n") + "\n" for part in parts if part)
 
@@ -66,6 +72,12 @@ def machine(found: Results | None) -> str:
         return ""
     packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
     return f"Machine: {found['processor']}, {found['cores']} core(s); Python {found['python']}, {packages}."
+
+
+def loads(cases: Results) -> str:
+    """How busy the machine was with this and other jobs."""
+    seen = [load for case in cases.values() for row in case["methods"].values() for load in row.get("load", ())]
+    return f"Its load was {min(seen):.1f} to {max(seen):.1f} while methods were compared." if seen else ""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
