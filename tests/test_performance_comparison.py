@@ -47,7 +47,7 @@ def test_grid_holds_each_case_once():
 
 
 def drawn(times, values):
-    return draws.Drawn(values, times, 9.0, 3.0, 1000, 6.0, {})
+    return draws.Drawn(values, times, 9.0, 3.0, 1000, 6.0, {"warmup": 80})
 
 
 def test_time_to_solution_counts_from_where_blocks_stay_close():
