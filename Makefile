@@ -48,6 +48,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/theory_speed.py
 	$(BIN)/python benchmarks/theory_against_sampling.py
 	$(BIN)/python benchmarks/generalization.py
+	$(BIN)/python -m benchmarks.performance
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
