@@ -1,7 +1,7 @@
 """Replicas that start in different codes: do they end in the same ones, and in the theory's?
 
 One chain from each start. Writes codes_at_equilibrium.json beside this file, after each case, and the page
-docs/reliability/codes-at-equilibrium.md.
+docs/reliability/codes-at-equilibrium.md; cases that the JSON has are not computed again.
 
     python benchmarks/codes_at_equilibrium.py
     python benchmarks/codes_at_equilibrium.py --page     # only the page, from the JSON
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import warnings
 from itertools import product
 from pathlib import Path
@@ -38,10 +37,12 @@ def starts(posterior: nl.Posterior, theory: nl.Theory) -> dict[str, np.ndarray]:
     task, width = posterior.task, posterior.model.width
     all_codes = [np.array(code) for code in product([0, 1], repeat=len(task.class_names))]
     found = {"prior": np.random.default_rng(0).standard_normal((task.n_inputs, width))}
-    for n_active in range(1, len(task.class_names) + 1):
-        if codes := [code for code in all_codes if code.sum() == n_active]:
-            found[f"all codes of {n_active} classes"] = in_codes(task.labels, codes, width)
-    found["all codes but none and all"] = in_codes(task.labels, all_codes[1:-1], width)
+    for n_active, name in zip(
+        range(1, len(task.class_names) + 1), ("one class", "two classes", "three classes"), strict=False
+    ):
+        codes = [code for code in all_codes if code.sum() == n_active]
+        found[f"codes of {name}"] = in_codes(task.labels, codes, width)
+    found["codes of one class and of two"] = in_codes(task.labels, all_codes[1:-1], width)
     return found | {"theory": np.asarray(theory.draw(seed=0).position[0])}
 
 
@@ -54,7 +55,6 @@ def measure(ratios: tuple[float, ...], width: int) -> dict[str, Any]:
     posterior = nl.Posterior(nl.Model(width=width), nl.tasks.orthogonal(100, ratios), temperature=1e-5)
     theory = nl.solve(posterior, progress=False)
     positions = starts(posterior, theory)
-    began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the chains disagree in is what is measured
         tree = nl.sample(
@@ -74,7 +74,6 @@ def measure(ratios: tuple[float, ...], width: int) -> dict[str, Any]:
     return {
         "ratios": ratios,
         "width": width,
-        "seconds": time.perf_counter() - began,
         "fractions": means,
         "theory": expected,
         "between_starts": max(distance(a, b) for a in means.values() for b in means.values()),
@@ -119,7 +118,14 @@ in all draws of all chains count as 1. [How it works](../theory/sampling.md#code
 
 
 def page(results: list[dict[str, Any]]) -> str:
-    return "\n".join([INTRODUCTION, *map(section, results)])
+    missing = len(CASES) - len(results)
+    return "\n".join(
+        [
+            INTRODUCTION,
+            *map(section, results),
+            *([f"{missing} of {len(CASES)} cases were not computed.\n"] if missing else []),
+        ]
+    )
 
 
 def section(case: dict[str, Any]) -> str:
@@ -135,19 +141,18 @@ def section(case: dict[str, Any]) -> str:
         "",
         f"Largest total variation between starts {case['between_starts']:.3f}, to the theory {case['to_theory']:.3f}. R-hat",
         f"of the fractions at most {case['r_hat']:.2f}, of the kernel blocks {case['r_hat_of_blocks']:.2f};",
-        f"{case['round_trips']} round trips of replicas in all chains; {case['seconds'] / 60:.0f} minutes.",
+        f"{case['round_trips']} round trips of replicas in all chains.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    if "--page" not in sys.argv:
-        results = []
-        for ratios, width in CASES:
-            results.append(measure(ratios, width))
-            print(results[-1], flush=True)
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    done = [(tuple(case["ratios"]), case["width"]) for case in results]
+    for ratios, width in [] if "--page" in sys.argv else [case for case in CASES if case not in done]:
+        results.append(measure(ratios, width))
+        print(results[-1], flush=True)
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     PAGE.write_text(page(results))
 
 

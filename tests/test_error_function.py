@@ -18,7 +18,10 @@ def test_values_and_derivatives():
     np.testing.assert_allclose(erf(jnp.asarray(X)), special.erf(X), rtol=0, atol=2e-15)
     first = jax.vmap(jax.grad(erf))(X)
     np.testing.assert_allclose(first, 2 / np.sqrt(np.pi) * np.exp(-(X**2)), rtol=1e-12, atol=1e-300)
+    value_and_slope = jax.vmap(jax.grad(lambda x: sum(jax.value_and_grad(erf)(x))))(X[np.isfinite(X)])
     finite = X[np.isfinite(X)]
+    slope = 2 / np.sqrt(np.pi) * np.exp(-(finite**2))
+    np.testing.assert_allclose(value_and_slope, slope * (1 - 2 * finite), rtol=1e-11, atol=1e-300)
     second = jax.vmap(jax.grad(jax.grad(erf)))(finite)
     np.testing.assert_allclose(second, -4 * finite / np.sqrt(np.pi) * np.exp(-(finite**2)), rtol=1e-12, atol=1e-300)
 
