@@ -24,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nonlazy import error_function
 from nonlazy.compilation import double_precision
 from nonlazy.errors import InputError
 from nonlazy.validation import shown
@@ -35,7 +34,7 @@ def linear(z: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def erf(z: Float[Array, "..."]) -> Float[Array, "..."]:
-    return (1 + error_function.erf(math.sqrt(math.pi) / 2 * z)) / 2
+    return (1 + jax.lax.erf(math.sqrt(math.pi) / 2 * z)) / 2
 
 
 def relu(z: Float[Array, "..."]) -> Float[Array, "..."]:
