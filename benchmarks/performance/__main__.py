@@ -73,7 +73,7 @@ def main() -> None:
         compare(found, options)
     if "growth" in options.parts:
         grow(found)
-    page.write(found)
+    page.write(results.load())
 
 
 if __name__ == "__main__":
