@@ -13,7 +13,10 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def needs_chromium(test):
-    """Mark a test that is skipped without a browser; selenium leaves sockets to the garbage collector."""
+    """Mark a test that is skipped without a browser, which pip cannot install; CI installs it before the tests.
+
+    Selenium leaves sockets to the garbage collector.
+    """
     missing = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver")
     return missing(pytest.mark.filterwarnings("ignore::ResourceWarning")(test))
 

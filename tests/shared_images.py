@@ -1,4 +1,7 @@
-"""Images of CIFAR-10 that lie only beside the development checkout."""
+"""Images of CIFAR-10 that lie only beside the development checkout: they may not be part of the project.
+
+The same code is tested everywhere on made-up files of the same format (`image_files.py`).
+"""
 
 from __future__ import annotations
 

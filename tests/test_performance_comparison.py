@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpyro.infer.util import log_density
 
 import nonlazy as nl
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks.performance import comparison, draws, page, results, rivals
 from benchmarks.performance.cases import Case, grid
 from benchmarks.performance.gradient_cost import position

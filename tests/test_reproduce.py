@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from shared_images import CIFAR10, needs_cifar10
 from typer.testing import CliRunner
 
+import nonlazy as nl
 from nonlazy import cli
 from nonlazy.errors import FileError, InputError
 from nonlazy.report import Picture
@@ -22,6 +23,7 @@ from nonlazy.reproduce.claims import above, below, close_to
 from nonlazy.reproduce.entries import published_numbers
 from nonlazy.reproduce.entries.published_numbers import Row
 from nonlazy.reproduce.entry import Entry
+from nonlazy.reproduce.images import Network
 from nonlazy.reproduce.networks import block_contrast, mean_and_error
 
 RUNNER = CliRunner()
@@ -285,3 +287,21 @@ def test_what_only_full_sizes_compute(name, tmp_path, monkeypatch):
     monkeypatch.setattr(Entry, "settings", lambda self, size: settings)
     (result,) = reproduce([ENTRIES[name]], tmp_path, "full", progress=False)
     assert result["claims"]
+
+
+@pytest.mark.filterwarnings("ignore::nonlazy.SamplingWarning")
+def test_errors_of_the_comparison_with_the_lazy_network_are_those_between_chains():
+    task = nl.tasks.digits(n_train=12, n_test=30)
+    lazy = nl.solve(nl.Posterior(nl.Model(width=6, regime="lazy"), task, 1e-2))
+    posterior = nl.Posterior(nl.Model(width=6), task, 1e-2)
+    network = object.__new__(Network)
+    network.tree = nl.sample(posterior, chains=2, warmup=10, draws=8, keep=("predictions",), progress=False)
+    network.errors = {"sampled": nl.generalization(network.tree), "lazy theory": nl.generalization(lazy)}
+    (difference, error), (share, share_error) = network.against_lazy()
+    parts = network.errors["lazy theory"] - network.errors["sampled"]
+    assert difference == pytest.approx(float(parts.error))
+    assert share == pytest.approx(float(parts.variance / parts.error))
+    chains = [network.errors["lazy theory"] - nl.generalization(network.tree.isel(chain=[c])) for c in (0, 1)]
+    assert error == pytest.approx(abs(float(chains[0].error - chains[1].error)) / 2)
+    shares = [float(chain.variance / chain.error) for chain in chains]
+    assert share_error == pytest.approx(abs(shares[0] - shares[1]) / 2)
