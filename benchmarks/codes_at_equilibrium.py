@@ -35,18 +35,19 @@ THRESHOLD = 0.5
 def starts(posterior: nl.Posterior, theory: nl.Theory) -> dict[str, np.ndarray]:
     """Preactivations, which for orthogonal inputs are the sampler's coordinates."""
     task, width = posterior.task, posterior.model.width
-    all_codes = [np.array(code) for code in product([0, 1], repeat=len(task.class_names))]
+    n_classes = len(task.class_names)
+    groups = {"codes of one class": (1,), "codes of two classes": (2,), "codes of three classes": (3,)}
+    if n_classes > 2:
+        groups["codes of one class and of two"] = (1, 2)
     found = {"prior": np.random.default_rng(0).standard_normal((task.n_inputs, width))}
-    for n_active, name in zip(
-        range(1, len(task.class_names) + 1), ("one class", "two classes", "three classes"), strict=False
-    ):
-        codes = [code for code in all_codes if code.sum() == n_active]
-        found[f"codes of {name}"] = in_codes(task.labels, codes, width)
-    found["codes of one class and of two"] = in_codes(task.labels, all_codes[1:-1], width)
+    for name, n_active in groups.items():
+        if max(n_active) <= n_classes:
+            codes = [code for code in product([0, 1], repeat=n_classes) if sum(code) in n_active]
+            found[name] = in_codes(task.labels, codes, width)
     return found | {"theory": np.asarray(theory.draw(seed=0).position[0])}
 
 
-def in_codes(labels: np.ndarray, codes: list[np.ndarray], width: int) -> np.ndarray:
+def in_codes(labels: np.ndarray, codes: list[tuple[int, ...]], width: int) -> np.ndarray:
     """Neurons that have the codes in turn."""
     return np.where(np.resize(codes, (width, len(codes[0])))[:, labels].T == 1, 1.0, -1.0)
 
@@ -119,13 +120,8 @@ in all draws of all chains count as 1. [How it works](../theory/sampling.md#code
 
 def page(results: list[dict[str, Any]]) -> str:
     missing = len(CASES) - len(results)
-    return "\n".join(
-        [
-            INTRODUCTION,
-            *map(section, results),
-            *([f"{missing} of {len(CASES)} cases were not computed.\n"] if missing else []),
-        ]
-    )
+    last = [f"{missing} of {len(CASES)} cases were not computed.\n"] if missing else []
+    return "\n".join([INTRODUCTION, *map(section, results), *last])
 
 
 def section(case: dict[str, Any]) -> str:
